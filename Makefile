@@ -1,0 +1,88 @@
+# Everything from here: `make help`. Needs git, make and Python 3.11 or later; written for GNU make 3.81 and later.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first of these that is new enough; PYTHON=/path/to/python names another.
+PYTHONS := python3 python3.13 python3.12 python3.11 python3.14 python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PORT ?= 5000
+
+# TORCH=cpu takes PyTorch's builds without CUDA, which are a tenth of the size, from its public index.
+ifeq ($(TORCH),cpu)
+EXTRA_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
+else ifneq ($(TORCH),)
+$(error TORCH=$(TORCH) is unknown: write TORCH=cpu, or leave it out)
+endif
+
+.PHONY: help
+help: ## what can be made
+	@grep -h -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+	  awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(INSTALLED) ## the virtual environment with exactly the versions of requirements.lock
+
+# The stamp is made last: a set-up that was interrupted is done again.
+$(INSTALLED): requirements.lock pyproject.toml
+	@set -eu; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  python='$(PYTHON)'; \
+	  if [ -z "$$python" ]; then \
+	    for candidate in $(PYTHONS); do \
+	      if "$$candidate" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then python=$$candidate; break; fi; \
+	    done; \
+	  fi; \
+	  if [ -z "$$python" ] || ! "$$python" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then \
+	    echo "error: vidpred needs Python 3.11 or later, and $${python:-none of $(PYTHONS)} is that:" \
+	      "install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
+	  fi; \
+	  if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+	    echo "error: $$python has no venv module: install it (Debian and Ubuntu: apt-get install python3-venv)" >&2; exit 1; \
+	  fi; \
+	  "$$python" -m venv --clear $(VENV); \
+	fi
+	@echo "set-up: installing requirements.lock into $(VENV), a few minutes the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EXTRA_INDEX) -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: repro
+repro: $(INSTALLED) ## the whole pipeline: from the clips to a registered model and a report; what is done is not done again
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/vidpred summary
+
+.PHONY: test
+test: $(INSTALLED) ## unit and end-to-end tests
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: $(INSTALLED) ## kill drills and load
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+
+.PHONY: check
+check: $(INSTALLED) ## format, lint, types and the import contract
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED) ## formats the code and mends what the linter can mend
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+.PHONY: ui
+ui: $(INSTALLED) ## the MLflow UI on this machine only; PORT=5000
+	@$(BIN)/vidpred ui --port $(PORT)
+
+.PHONY: lock
+lock: $(INSTALLED) ## compiles requirements.lock anew from the ranges in pyproject.toml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/lock
+
+.PHONY: clean
+clean: $(INSTALLED) ## frees what no output needs; asks first
+	@$(BIN)/vidpred clean

@@ -1,0 +1,30 @@
+"""Brings files from a folder, URLs or a recipe under names of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from vidpred.config import load_params
+from vidpred.data.fetch import fetch
+from vidpred.workspace import home, run_stage, write_json
+
+
+def main() -> None:
+    """Writes data/raw and results/fetch/summary.json."""
+    params = load_params()
+    workers = params.resources.workers or os.cpu_count() or 1
+    summary = fetch(params.fetch, Path("data/raw"), home() / "downloads", workers=workers)
+    write_json(Path("results/fetch/summary.json"), summary)
+    logging.getLogger(__name__).info(
+        "%d inputs: %d fetched (%.1f MB), %d failed",
+        summary["inputs"],
+        summary["fetched"],
+        summary["bytes"] / 1e6,
+        summary["failed"],
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

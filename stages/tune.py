@@ -1,0 +1,29 @@
+"""tune: a Ray Tune search over models and their hyperparameters."""
+
+from pathlib import Path
+
+from vidpred.cluster.connect import connected
+from vidpred.config import load_params
+from vidpred.tuning.sweep import sweep
+from vidpred.workspace import home, locked, run_stage, stage_key, write_json
+
+
+def main() -> None:
+    params = load_params()
+    key = stage_key("tune")
+    storage = home() / "tune"
+    with locked(storage / key), connected():
+        summary = sweep(
+            Path("data/shards"),
+            split=Path("data/split"),
+            out=Path("data/tune"),
+            best=Path("results/tune/best.yaml"),
+            params=params,
+            key=key,
+            storage=storage,
+        )
+    write_json(Path("results/tune/summary.json"), summary)
+
+
+if __name__ == "__main__":
+    run_stage(main)

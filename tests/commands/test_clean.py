@@ -1,0 +1,119 @@
+"""`vidpred clean`: frees what is old, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+from vidpred import workspace
+from vidpred.commands import clean
+from vidpred.commands.clean import clean_home
+
+
+@pytest.fixture
+def home(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with current and old work of each kind, of a project with a list of one URL."""
+    project = tmp_path / "project"
+    project.mkdir()
+    params = (root / "params.yaml").read_text().replace("datasets/moving_digits.yaml", "urls.txt")
+    (project / "params.yaml").write_text(params)
+    (project / "urls.txt").write_text("https://host/wanted.gif\n")
+    (project / "dvc.yaml").write_text(
+        "stages:\n  tune: {deps: [urls.txt], params: [tune]}\n  train: {deps: [urls.txt]}\n"
+    )
+    folder = tmp_path / "home"
+    monkeypatch.setenv("VIDPRED_HOME", str(folder))
+    monkeypatch.chdir(project)
+    for stage, below in (("tune", "tune"), ("train", "train"), ("transcode", "clips")):
+        for key in (clean.current_key(project, stage), "0123456789abcdef"):
+            (folder / below / str(key)).mkdir(parents=True)
+            (folder / below / str(key) / "work").write_bytes(b"x" * 10_000)
+    (folder / "downloads").mkdir()
+    for key, url in (("aa", "https://host/wanted.gif"), ("bb", "https://host/old.gif")):
+        (folder / "downloads" / key).write_bytes(b"x")
+        (folder / "downloads" / f"{key}.json").write_text(json.dumps({"url": url}))
+    (folder / "mlartifacts").mkdir()
+    (folder / "mlflow.db").write_bytes(b"x")
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_old_work_goes_and_current_work_stays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(home)
+    clean_home(dry_run=False, yes=True)
+    gone = {"tune/0123456789abcdef/work", "train/0123456789abcdef/work", "clips/0123456789abcdef/work"}
+    assert before - files(home) == gone | {"downloads/bb", "downloads/bb.json"}
+    assert "freed" in capsys.readouterr().out
+
+
+def test_dry_run_shows_sizes_and_deletes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(home)
+    clean_home(dry_run=True, yes=False)
+    shown = capsys.readouterr().out
+    assert files(home) == before
+    assert "12 kB  train/0123456789abcdef" in shown
+    assert "https://host/old.gif" in shown
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_asks_before_it_deletes(home: Path, answer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typer, "confirm", lambda _question: answer)
+    before = files(home)
+    clean_home(dry_run=False, yes=False)
+    assert (files(home) == before) is not answer
+
+
+def test_work_of_a_stage_that_cannot_run_yet_is_left_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("dvc.yaml").write_text("stages:\n  tune: {deps: [data/shards]}\n  train: {deps: [data/shards]}\n")
+    before = {name for name in files(home) if name.startswith(("tune", "train"))}
+    clean_home(dry_run=False, yes=True)
+    assert {name for name in files(home) if name.startswith(("tune", "train"))} == before
+    assert "left alone" in capsys.readouterr().out
+
+
+def test_work_that_a_process_holds_is_left_alone(home: Path) -> None:
+    held = home / "train/0123456789abcdef"
+    code = (
+        "import sys, time; from vidpred.workspace import locked; from pathlib import Path\n"
+        "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(workspace.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(held)], stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            clean_home(dry_run=False, yes=True)
+        finally:
+            process.kill()
+    assert (held / "work").exists()
+    assert not (home / "tune/0123456789abcdef").exists()
+
+
+def test_a_copy_of_a_registered_model_goes_once_it_is_not_fresh(home: Path) -> None:
+    copy = home / "downloads/model-3"
+    copy.mkdir()
+    clean_home(dry_run=False, yes=True)
+    assert copy.exists()
+    os.utime(copy, (time.time() - 7200,) * 2)
+    clean_home(dry_run=False, yes=True)
+    assert not copy.exists()
+
+
+@pytest.mark.usefixtures("home")
+def test_nothing_to_free_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    clean_home(dry_run=False, yes=True)
+    capsys.readouterr()
+    clean_home(dry_run=False, yes=True)
+    assert "nothing to free" in capsys.readouterr().out

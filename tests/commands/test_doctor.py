@@ -1,0 +1,88 @@
+"""`vidpred doctor`: a line a finding, exit code 1 where something is missing."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from vidpred.commands.doctor import examine
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("VIDPRED_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What was found, by its name: `ok …`, `warn …` or `fail …`."""
+    found = {}
+    for line in capsys.readouterr().out.splitlines():
+        level, rest = line.split(maxsplit=1)
+        assert level in ("ok", "warn", "fail")
+        name = rest[:14].strip()
+        found[name] = f"{level} {rest[14:]}"
+    return found
+
+
+def test_a_sound_machine(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert examine() == 0
+    found = lines(capsys)
+    assert found["ffmpeg"].startswith("ok ")
+    assert "bundled" in found["ffmpeg"]
+    assert "cores" in found["CPU"]
+    assert found["VIDPRED_HOME"] == f"ok {project / 'runs'}"
+    assert "made by the first run" in found["MLflow"]
+    assert "GiB free" in found["disk"]
+
+
+def test_a_package_that_is_missing_fails_and_one_that_differs_warns(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "requirements.lock").write_text(
+        "# comment\nno-such-package==1.0\ntyper==0.0.1\n    # via x\nnot-here==1 ; sys_platform == 'never'\n"
+    )
+    assert examine() == 1
+    shown = capsys.readouterr().out
+    assert "not installed: no-such-package" in shown
+    assert "(locked: 0.0.1)" in shown
+    assert "not-here" not in shown
+
+
+@pytest.mark.usefixtures("project")
+def test_servers_that_do_not_answer_fail_quickly(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"ray://127.0.0.1:{port}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        assert examine() == 1
+    found = lines(capsys)
+    assert found["Ray"].startswith("fail ")
+    assert found["MLflow"].startswith("fail ")
+    assert str(port) in found["MLflow"]
+
+
+def test_bad_params_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (project / "params.yaml").read_text().replace("context: 5", "context: none")
+    (project / "params.yaml").write_text(text)
+    assert examine() == 1
+    assert "task.context" in capsys.readouterr().out
+
+
+def test_remotes_are_listed_without_their_passwords(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / ".dvc").mkdir()
+    (project / ".dvc/config").write_text(
+        "[core]\n    remote = team\n['remote \"team\"']\n    url = https://me:secret@host/data\n"
+    )
+    examine()
+    found = lines(capsys)
+    assert found["DVC remote"] == "ok team: https://host/data (default)"

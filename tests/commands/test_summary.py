@@ -1,0 +1,61 @@
+"""`vidpred summary`: the figures that the stages wrote, in a few lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vidpred.commands.summary import show_summary
+from vidpred.errors import UserError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "results/evaluate").mkdir(parents=True)
+    figures = {"perceptual_distance": 32.5, "psnr_db": 18.123, "ssim": 0.5}
+    metrics = {
+        "model": {"name": "warpmix"},
+        "windows": 1234,
+        "test": {
+            n: figures | {"perceptual_distance": d}
+            for n, d in (("warpmix", 12.75), ("copy_last", 32.5), ("flow_gate", 30))
+        },
+        "over_copy_last": {"pooled": 0.6077, "pooled_interval": [0.58, 0.63]},
+        "beats_copy_last": True,
+        "why_not": "",
+    }
+    (tmp_path / "results/evaluate/metrics.json").write_text(json.dumps(metrics))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_shows_the_model_beside_the_baselines(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "results/register").mkdir()
+    receipt = {"name": "vidpred", "alias": "champion", "reason": "there was none before"}
+    (project / "results/register/receipt.json").write_text(json.dumps(receipt))
+    (project / "models/trained").mkdir(parents=True)
+    show_summary()
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["warpmix", "12.75", "18.12", "0.5000"] in lines
+    assert ["copy_last", "32.50", "18.12", "0.5000"] in lines
+    for text in (
+        "1,234 windows",
+        "+60.8 %",
+        "+58.0 to +63.0 %",
+        "beats copy_last",
+        "models:/vidpred@champion",
+        "models/trained",
+    ):
+        assert text in shown, text
+    assert "report/index.html" not in shown
+
+
+def test_without_results_says_what_to_run(project: Path) -> None:
+    (project / "results/evaluate/metrics.json").unlink()
+    with pytest.raises(UserError, match="make repro"):
+        show_summary()

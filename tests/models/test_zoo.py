@@ -1,0 +1,441 @@
+"""What holds for every model of the zoo, those to come included; and what only one of them promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import vidpred
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import load_model, save_model
+from vidpred.models.predict import flow_gate
+from vidpred.models.rollout import rollout
+from vidpred.types import Batch, Predictor, Task
+
+TASK = Task(context=5, horizon=1, height=32, width=32)
+TRAINED = [name for name in zoo.names() if zoo.is_trained(name)]
+
+
+def moving(frames: int, *, batch: int = 2, size: int = 32, speed: tuple[float, float] = (1.5, -0.75)) -> Tensor:
+    """(B, frames, 3, size, size): waves that move by `speed` pixels (x, y) a frame, computed, so without resampling."""
+    generator = torch.Generator().manual_seed(1)
+    waves = 12
+    direction, phase, strength = (torch.randn(batch, 3, waves, k, generator=generator) for k in (2, 1, 1))
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    shots = []
+    for t in range(frames):
+        places = torch.stack((x - speed[0] * t, y - speed[1] * t), dim=-1).flatten(0, 1)  # (H·W, 2)
+        waved = torch.sin(0.3 * direction @ places.T.float() + 6 * phase)
+        shots.append((0.5 + 0.08 * (strength * waved).sum(dim=2)).clamp(0, 1).reshape(batch, 3, size, size))
+    return torch.stack(shots, dim=1)
+
+
+def flow_of(context: Tensor, speed: tuple[float, float] = (1.5, -0.75)) -> Tensor:
+    """The true flow of `moving`, from every frame back to the one before."""
+    batch, length, _, height, width = context.shape
+    back = -torch.tensor(speed)[:, None, None].expand(2, height, width)
+    return back.expand(batch, length - 1, 2, height, width)
+
+
+def predict(model: Predictor, context: Tensor) -> Tensor:
+    return model(context, flow_of(context) if model.needs_flow else None).frames
+
+
+def optimise(model: Predictor, steps: int = 3) -> set[str]:
+    """Trains for a few steps; the names of the parameters that had a gradient other than zero at any of them."""
+    clip = moving(TASK.context + model.steps)
+    context, target = clip[:, : TASK.context], clip[:, TASK.context :]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    reached = set()
+    for _ in range(steps):
+        output = model.train()(context, flow_of(context) if model.needs_flow else None)
+        loss = F.l1_loss(output.frames, target) + sum(F.l1_loss(a, target) for a in output.auxiliary)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        reached |= {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    return reached
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+class TestEveryModel:
+    @pytest.mark.parametrize("horizon", [1, 3])
+    def test_gives_frames_of_the_context_s_shape(self, name: str, horizon: int) -> None:
+        model = zoo.build(name, {}, dataclasses.replace(TASK, horizon=horizon, height=36, width=28))
+        context = torch.rand(2, 5, 3, 36, 28)
+        output = model(context, flow_of(context) if model.needs_flow else None)
+        assert output.frames.shape == (2, model.steps, 3, 36, 28)
+        assert output.frames.dtype == torch.float32
+        assert output.frames.isfinite().all()
+        assert model.steps in (1, horizon)
+        assert all(auxiliary.shape == output.frames.shape for auxiliary in output.auxiliary)
+        rolled = rollout(model, context, horizon, flow=flow_of)
+        assert rolled.frames.shape == (2, horizon, 3, 36, 28)
+
+    def test_eval_gives_no_auxiliary_and_is_repeatable(self, name: str) -> None:
+        model = zoo.build(name, {}, TASK).eval()
+        context = moving(5)
+        assert model(context, flow_of(context) if model.needs_flow else None).auxiliary == ()
+        assert torch.equal(predict(model, context), predict(model, context))
+
+    def test_three_steps_reach_every_parameter(self, name: str) -> None:
+        model = zoo.build(name, {}, TASK)
+        if not zoo.is_trained(name):
+            assert zoo.parameters(model) == 0
+            return
+        assert optimise(model) == {parameter for parameter, _ in model.named_parameters()}
+
+    def test_comes_back_from_disk_as_it_went(self, name: str, tmp_path: Path) -> None:
+        model = zoo.build(name, {}, TASK)
+        if zoo.is_trained(name):
+            optimise(model)
+        save_model(tmp_path, model, name=name, config={}, task=TASK, info={"data_id": "d"})
+        loaded, info = load_model(tmp_path)
+        assert not loaded.training
+        assert info["config"] == dataclasses.asdict(zoo.config_of(name, {}))
+        assert Task(**info["task"]) == TASK
+        context = moving(5)
+        assert torch.equal(predict(loaded, context), predict(model.eval(), context))
+
+    def test_bfloat16_changes_little_and_no_coordinate(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = zoo.build(name, {}, TASK)
+        if zoo.is_trained(name):
+            optimise(model)  # residuals of zero would agree in any precision
+        model.eval()
+        sampled = []
+        grid_sample = F.grid_sample
+
+        def watched(image: Tensor, grid: Tensor, **options: object) -> Tensor:
+            sampled.append((image.dtype, grid.dtype, torch.is_autocast_enabled("cpu")))
+            return grid_sample(image, grid, **options)  # type: ignore[arg-type]
+
+        context = moving(5)
+        with torch.no_grad():
+            exact = predict(model, context)
+            monkeypatch.setattr(F, "grid_sample", watched)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                rough = predict(model, context)
+        assert rough.dtype == torch.float32
+        assert (rough - exact).abs().mean() < 0.01
+        assert (rough - exact).abs().max() < 0.1
+        assert all(seen == (torch.float32, torch.float32, False) for seen in sampled)
+
+    def test_unknown_field_gets_the_nearest(self, name: str) -> None:
+        fields = [field.name for field in dataclasses.fields(zoo.config_of(name, {}))]
+        for field in fields:
+            with pytest.raises(UserError, match=f"did you mean '{field}'"):
+                zoo.config_of(name, {f"{field}_": 1})
+        with pytest.raises(UserError, match="no config field 'nothing_like_it'"):
+            zoo.build(name, {"nothing_like_it": 1}, TASK)
+
+    def test_channels_last_is_accepted(self, name: str) -> None:
+        model = zoo.build(name, {}, TASK).to(memory_format=torch.channels_last)
+        assert predict(model, moving(5)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("convlsmt", "convlstm"), ("CopyLast", "copy_last"), ("conv-3d", "conv3d")]
+)
+def test_misspelt_name_gets_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(UserError, match=f"no model is called '{wrong}': did you mean '{right}'"):
+        zoo.build(wrong, {}, TASK)
+
+
+def test_names_are_the_files() -> None:
+    assert {"copy_last", "linear", "flow_extrapolation", "flow_gate", "conv2d", "conv3d", "convlstm"} <= set(
+        zoo.names()
+    )
+    assert {"conv2d", "conv3d", "convlstm"} <= set(TRAINED)
+    assert not {"copy_last", "linear", "flow_extrapolation", "flow_gate"} & set(TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "complaint"),
+    [
+        ("conv2d", {"filters": 2.5}, "filters is 2.5: give a whole number"),
+        ("conv2d", {"filters": True}, "filters is True: give a whole number"),
+        ("conv2d", {"noise": "much"}, "noise is 'much': give a number"),
+        ("conv2d", {"noise": float("nan")}, "noise is nan: give a number"),
+        ("conv2d", {"noise": -0.1}, "noise is -0.1: give at least 0"),
+        ("conv2d", {"depth": 1}, "depth is 1: give at least 2"),
+        ("conv2d", {"variant": "sead"}, "variant is 'sead': give one of default, seed, starter"),
+        ("conv2d", {"variant": "seed", "filters": 8}, "leave them out"),
+        ("conv3d", {"variant": "seed", "depth": 2}, "leave them out"),
+        ("convlstm", {"variant": "seed", "fold": 4}, "fold of variant seed"),
+        ("convlstm", {"kernel": 4}, "kernel is 4: give an odd number"),
+        ("flow_gate", {"prior": 1}, "prior is 1.0: give from 0.001 to 0.999"),
+    ],
+)
+def test_impossible_values_are_named(name: str, config: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        zoo.build(name, config, TASK)
+
+
+def test_whole_floats_are_whole_numbers() -> None:
+    config = zoo.config_of("conv2d", {"filters": 8.0, "noise": 0})
+    assert dataclasses.asdict(config) == {"variant": "default", "filters": 8, "depth": 4, "noise": 0.0}
+    assert isinstance(dataclasses.asdict(config)["filters"], int)
+
+
+def test_asking_whether_a_model_is_trained_draws_nothing() -> None:
+    before = torch.get_rng_state()
+    assert zoo.is_trained("conv2d")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "count"),
+    [("conv2d", "seed", 408), ("conv2d", "starter", 14_467), ("conv3d", "seed", 136), ("convlstm", "seed", 2_133)],
+)
+def test_the_sources_networks_have_their_sizes(name: str, variant: str, count: int) -> None:
+    model = zoo.build(name, {"variant": variant}, dataclasses.replace(TASK, height=96, width=96))
+    assert zoo.parameters(model) == count
+    assert predict(model, torch.rand(1, 5, 3, 31, 33)).shape == (1, 1, 3, 31, 33)
+
+
+def test_conv3d_seed_is_torch_s_conv3d_over_colours() -> None:
+    model = zoo.build("conv3d", {"variant": "seed"}, TASK)
+    reference = torch.nn.Conv3d(5, 1, 3, padding=1)
+    weight, bias = model.parameters()
+    with torch.no_grad():
+        # (1, neighbour·T, 3, 3) to (1, T, neighbour, 3, 3)
+        reference.weight.copy_(weight.reshape(1, 3, 5, 3, 3).transpose(1, 2))
+        reference.bias.copy_(bias)  # type: ignore[union-attr]
+    context = torch.rand(2, 5, 3, 12, 10)
+    torch.testing.assert_close(predict(model, context), context[:, -1:] + reference(context))
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv3d", "convlstm"])
+def test_trained_models_start_as_copy_last_and_learn(name: str) -> None:
+    model = zoo.build(name, {}, TASK)
+    context = moving(6)[:, :5]
+    assert torch.equal(predict(model, context), context[:, -1:])
+    optimise(model, steps=60)
+    target = moving(6)[:, 5:]
+    copied = F.l1_loss(context[:, -1:], target)
+    assert F.l1_loss(predict(model.eval(), context), target) < 0.5 * copied
+
+
+@pytest.mark.parametrize(("name", "length"), [("convlstm", 9), ("convlstm", 2), ("conv3d", 8), ("conv3d", 1)])
+def test_other_context_lengths(name: str, length: int) -> None:
+    assert predict(zoo.build(name, {}, TASK), torch.rand(2, length, 3, 16, 16)).shape == (2, 1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("convlstm", {"layers": 2, "fold": 3}), ("conv3d", {"depth": 1})])
+def test_options_build_networks_that_train(name: str, extra: dict[str, object]) -> None:
+    model = zoo.build(name, extra, TASK)
+    assert optimise(model) == {parameter for parameter, _ in model.named_parameters()}
+    assert zoo.parameters(model) != zoo.parameters(zoo.build(name, {}, TASK))
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv3d", "convlstm"])
+def test_noise_is_drawn_on_the_learned_path_while_training_only(name: str) -> None:
+    model = zoo.build(name, {"noise": 0.2}, TASK)
+    context = moving(5)
+    # the head is zero at the start: noise on the last frame itself would show
+    assert torch.equal(predict(model.train(), context), context[:, -1:])
+    optimise(model)
+    model.train()
+    torch.manual_seed(3)
+    first, second = predict(model, context), predict(model, context)
+    torch.manual_seed(3)
+    assert torch.equal(predict(model, context), first)
+    assert not torch.equal(first, second)
+    assert torch.equal(predict(model.eval(), context), predict(model.eval(), context))
+
+
+def test_linear_goes_on_as_it_changed() -> None:
+    context = torch.tensor([0.1, 0.4, 0.9]).reshape(1, 3, 1, 1, 1).expand(1, 3, 3, 4, 4)
+    assert torch.equal(predict(zoo.build("linear", {}, TASK), context), torch.ones(1, 1, 3, 4, 4))
+    torch.testing.assert_close(predict(zoo.build("linear", {}, TASK), context[:, :2]), torch.full((1, 1, 3, 4, 4), 0.7))
+
+
+@pytest.mark.parametrize(("name", "bound"), [("flow_extrapolation", 0.15), ("flow_gate", 0.6)])
+def test_flow_baselines_follow_a_translation(name: str, bound: float) -> None:
+    clip = moving(6)
+    context, target = clip[:, :5], clip[:, 5:]
+    predicted = predict(zoo.build(name, {}, TASK), context)
+    inside = (..., slice(4, -4), slice(4, -4))
+    error, copied = ((p - target)[inside].abs().mean() for p in (predicted, context[:, -1:]))
+    assert error < bound * copied
+
+
+def test_flow_gate_copies_what_stands_still_though_the_flow_is_wrong() -> None:
+    context = moving(1).expand(-1, 5, -1, -1, -1)
+    wrong = flow_of(context)
+    gate, flow = (zoo.build(n, {"p": 6} if n == "flow_gate" else {}, TASK) for n in ("flow_gate", "flow_extrapolation"))
+    error, carried = ((m(context, wrong).frames - context[:, -1:]).abs().mean() for m in (gate, flow))
+    assert error < 0.05 * carried
+
+
+def test_flow_gate_with_two_frames_goes_by_its_prior() -> None:
+    context = moving(2)
+    flow = flow_of(context)
+    guesses = [zoo.module("flow_gate").candidates(context[:, -1], flow[:, -1], (part,))[:, 0] for part in (0, 0.5, 1)]
+    expected = 0.6 * guesses[0] + 0.2 * guesses[1] + 0.2 * guesses[2]
+    torch.testing.assert_close(zoo.build("flow_gate", {"prior": 0.6}, TASK)(context, flow).frames[:, 0], expected)
+
+
+def test_flow_gate_weighs_by_past_errors_as_told() -> None:
+    context, flow = moving(3), flow_of(moving(3))
+    predicted = zoo.build("flow_gate", {"p": 2, "blur": 0, "prior": 0.5}, TASK)(context, flow).frames[0, 0]
+    # one pixel, by hand: only the transition from the second to the third frame has a flow before it
+    y, x = 9, 13
+    module = zoo.module("flow_gate")
+    past, now = (module.candidates(context[:, i], flow[:, i - 1], (0, 0.5, 1))[0, :, :, y, x] for i in (1, 2))
+    weights = []
+    for k, prior in enumerate((0.5, 0.25, 0.25)):
+        (r, g, b), (tr, tg, tb) = (255 * past[k]).tolist(), (255 * context[0, 2, :, y, x]).tolist()
+        red = (r + tr) / 2
+        distance = ((512 + red) * (r - tr) ** 2 / 256 + 4 * (g - tg) ** 2 + (767 - red) * (b - tb) ** 2 / 256) ** 0.5
+        weights.append(prior * (distance + 1) ** -2)
+    expected = sum(w * colour for w, colour in zip(weights, now, strict=True)) / sum(weights)
+    torch.testing.assert_close(predicted[:, y, x], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_flow_gate_fit_prefers_what_predicts_best() -> None:
+    clip = moving(6)
+    still = clip[:, :1].expand(-1, 6, -1, -1, -1)
+    moves = Batch(clip[:, :5], clip[:, 5:], flow_of(clip[:, :5]))
+    misled = Batch(still[:, :5], still[:, 5:], flow_of(clip[:, :5]))
+    follows = flow_gate.fit([moves], TASK)
+    stays = flow_gate.fit([misled], TASK)
+    assert follows.prior < 0.5 < stays.prior
+    assert flow_gate.fit(iter([moves]), TASK) == follows
+    default, fitted = (
+        (flow_gate.FlowGate(c)(moves.context, moves.flow).frames - moves.target).abs().mean()
+        for c in (flow_gate.Config(), follows)
+    )
+    assert fitted < default
+    with pytest.raises(UserError, match="there are none"):
+        flow_gate.fit([], TASK)
+    with pytest.raises(ValueError, match="with flow"):
+        flow_gate.fit([moves._replace(flow=None)], TASK)
+
+
+def test_models_that_need_flow_say_so() -> None:
+    for name in ("flow_extrapolation", "flow_gate"):
+        with pytest.raises(ValueError, match="needs optical flow"):
+            zoo.build(name, {}, TASK)(moving(5))
+    with pytest.raises(UserError, match="give at least 2"):
+        zoo.build("flow_gate", {}, dataclasses.replace(TASK, context=1))
+
+
+def test_operations_are_multiply_adds_of_one_frame() -> None:
+    pixels = 32 * 32
+    model = zoo.build("conv2d", {"variant": "seed"}, TASK)
+    assert zoo.operations(model, TASK) == 15 * 3 * 9 * pixels
+    assert model.training
+    four = dataclasses.replace(TASK, horizon=4)
+    assert zoo.operations(zoo.build("conv2d", {"variant": "seed"}, four), four) == 15 * 3 * 9 * pixels
+    convlstm = zoo.build("convlstm", {"variant": "seed"}, TASK)
+    assert zoo.operations(convlstm, TASK) == (5 * 9 * 24 * 9 + 6 * 3 * 9) * pixels
+    assert zoo.operations(zoo.build("flow_gate", {}, TASK), TASK) == 0
+
+
+class TestFiles:
+    def save(self, folder: Path) -> Predictor:
+        model = zoo.build("conv2d", {"filters": 4, "depth": 2}, TASK)
+        info = {"data_id": "abc", "training": {"steps": 3}}
+        save_model(folder, model, name="conv2d", config={"filters": 4, "depth": 2}, task=TASK, info=info)
+        return model
+
+    def test_says_what_it_is(self, tmp_path: Path) -> None:
+        self.save(tmp_path / "a")
+        said = json.loads((tmp_path / "a/model.json").read_text())
+        assert list(said) == sorted(said)
+        assert said["config"] == {"variant": "default", "filters": 4, "depth": 2, "noise": 0.0}
+        assert said["versions"] == {"torch": str(torch.__version__), "vidpred": vidpred.__version__}
+        assert (said["data_id"], said["training"]) == ("abc", {"steps": 3})
+        weights = (tmp_path / "a/model.safetensors").read_bytes()
+        assert said["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+        assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["model.json", "model.safetensors"]
+
+    def test_same_weights_same_bytes(self, tmp_path: Path) -> None:
+        torch.manual_seed(5)
+        self.save(tmp_path / "a")
+        torch.manual_seed(5)
+        self.save(tmp_path / "b")
+        for name in ("model.json", "model.safetensors"):
+            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+    def test_a_changed_byte_is_found(self, tmp_path: Path) -> None:
+        self.save(tmp_path)
+        weights = bytearray((tmp_path / "model.safetensors").read_bytes())
+        weights[-1] ^= 1
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        with pytest.raises(UserError, match="damaged or of another model"):
+            load_model(tmp_path)
+
+    @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+    def test_a_missing_file_is_named(self, tmp_path: Path, name: str) -> None:
+        self.save(tmp_path)
+        (tmp_path / name).unlink()
+        with pytest.raises(UserError, match=f"{name} cannot be read"):
+            load_model(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [
+            ({"name": "conv2e"}, "did you mean 'conv2d'"),
+            ({"config": {"filters": 6, "depth": 2}}, "do not fit this version's conv2d"),
+            ({"config": {"filterz": 4}}, "did you mean 'filters'"),
+            ({"task": {"context": 5}}, "not one that this version knows"),
+        ],
+    )
+    def test_what_cannot_be_built_is_told(self, tmp_path: Path, change: dict[str, object], complaint: str) -> None:
+        self.save(tmp_path)
+        said = json.loads((tmp_path / "model.json").read_text())
+        (tmp_path / "model.json").write_text(json.dumps(said | change))
+        with pytest.raises(UserError, match=complaint):
+            load_model(tmp_path)
+
+    @pytest.mark.parametrize(("text", "complaint"), [("{", "is not JSON"), ("[]", "lacks name"), ("{}", "lacks name")])
+    def test_damaged_json_is_told(self, tmp_path: Path, text: str, complaint: str) -> None:
+        self.save(tmp_path)
+        (tmp_path / "model.json").write_text(text)
+        with pytest.raises(UserError, match=complaint):
+            load_model(tmp_path)
+
+    def test_info_may_not_contradict(self, tmp_path: Path) -> None:
+        model = zoo.build("copy_last", {}, TASK)
+        with pytest.raises(ValueError, match="must not hold config, name"):
+            save_model(tmp_path, model, name="copy_last", config={}, task=TASK, info={"name": "x", "config": {}})
+
+
+def test_models_work_where_nothing_else_of_vidpred_is(tmp_path: Path) -> None:
+    here = Path(vidpred.__file__).parent
+    for name in ("__init__.py", "types.py", "errors.py"):
+        (tmp_path / "vidpred").mkdir(exist_ok=True)
+        shutil.copy(here / name, tmp_path / "vidpred" / name)
+    shutil.copytree(here / "models", tmp_path / "vidpred/models", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys, vidpred; from vidpred.models import zoo, files, rollout; from vidpred.types import Task\n"
+        "for name in zoo.names(): zoo.build(name, {}, Task(5, 1, 32, 32))\n"
+        "heavy = {'pandas', 'cv2', 'mlflow', 'ray', 'pydantic', 'torchmetrics', 'pyarrow', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert len(zoo.names()) > 6 and vidpred.__file__.startswith(sys.argv[1]), vidpred.__file__"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr.decode()

@@ -1,0 +1,314 @@
+"""The report: one page that loads nothing, shows the figures that the stages wrote, and opens in a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from vidpred.errors import UserError
+from vidpred.report.inputs import read_inputs
+from vidpred.report.page import group_gains, metric_table, render, write_report
+
+MODELS = ("warpmix", "copy_last", "flow_gate")
+SCALE = {"warpmix": 0.4, "copy_last": 1.0, "flow_gate": 0.8}
+
+
+def _metrics(scale: float) -> dict[str, float]:
+    return {
+        "perceptual_distance": 32.5 * scale,
+        "psnr_db": 18.0 + 8 * (1 - scale),
+        "ssim": 0.95 - 0.2 * scale,
+        "l1": 0.05 * scale,
+        "mse": 0.02 * scale,
+        "gdl": 0.06 * scale,
+        "sharpness_db": 15 + 2 * (1 - scale),
+        "edge_contrast": 0.04,
+    }
+
+
+def _picture(side: int, shade: int, frames: int) -> dict[str, bytes]:
+    images = [Image.fromarray(np.full((side, 2 * side, 3), (shade, 20 * i, 90), np.uint8)) for i in range(frames)]
+    moving, strip = io.BytesIO(), io.BytesIO()
+    images[0].save(moving, "GIF", save_all=True, append_images=images[1:], duration=100, loop=0)
+    Image.fromarray(np.concatenate([np.asarray(i) for i in images], axis=1)).save(strip, "PNG")
+    return {"gif": moving.getvalue(), "png": strip.getvalue()}
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path) -> Path:
+    """A project as the stages before `report` leave it."""
+    rng = np.random.default_rng(0)
+    write: dict[str, Any] = {
+        "results/evaluate/metrics.json": {
+            "model": {"name": "warpmix", "parameters": 312345, "operations": 98_000_000},
+            "windows": 240,
+            "split": "group",
+            "test": {name: _metrics(SCALE[name]) for name in MODELS},
+            "gains": {"pooled": {"perceptual_distance": 0.6}, "macro": {"perceptual_distance": 0.58}, "psnr_db": 4.8},
+            "over_copy_last": {
+                "pooled": 0.6123,
+                "macro": 0.58,
+                "pooled_interval": [0.57, 0.64],
+                "macro_interval": [0.55, 0.61],
+                "units": 30,
+            },
+            "over_flow_gate": {
+                "pooled": 0.5,
+                "macro": 0.47,
+                "pooled_interval": [0.46, 0.53],
+                "macro_interval": [0.44, 0.51],
+                "units": 30,
+            },
+            "beats_copy_last": True,
+            "why_not": "",
+        },
+        "results/fetch/summary.json": {
+            "inputs": 42,
+            "fetched": 41,
+            "failed": 1,
+            "bytes": 4_200_000,
+            "reasons": {"404": 1},
+        },
+        "results/transcode/summary.json": {
+            "inputs": 42,
+            "kept": 39,
+            "dropped": 2,
+            "failed": 1,
+            "clips": 39,
+            "frames": 1170,
+            "seconds": 117.0,
+            "reasons": {},
+        },
+        "results/split/summary.json": {
+            "kind": "group",
+            "clips": {"train": 30, "val": 4, "test": 5},
+            "groups": {"train": 30, "val": 4, "test": 5},
+            "frames": {"train": 900, "val": 120, "test": 150},
+        },
+        "results/register/receipt.json": {
+            "name": "vidpred",
+            "weights_sha256": "ab" * 32,
+            "identity": "e",
+            "alias": "champion",
+            "reason": "beats copy_last; there was no champion",
+        },
+        "models/trained/model.json": {
+            "name": "warpmix",
+            "config": {"width": 24},
+            "training": {"best_step": 1000, "precision": "torch.float32"},
+            "weights_sha256": "ab" * 32,
+            "data_id": "cd" * 8,
+            "versions": {"torch": "2.13.0"},
+        },
+    }
+    for name, value in write.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(value))
+    (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    steps = np.arange(200, 1001, 200)
+    rows = [
+        {"step": float(s), "loss": 0.1, "val_perceptual_distance": 30 * np.exp(-s / 500) + 8, "val_copy_last": 32.0}
+        for s in steps
+    ]
+    (tmp_path / "models/trained/metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    for folder in ("data/tune", "data/evaluation/pictures", "data/shards"):
+        (tmp_path / folder).mkdir(parents=True)
+    pd.DataFrame(
+        {
+            "trial": [0, 1, 2],
+            "model": ["warpmix", "convlstm", "conv3d"],
+            "config": ['{"width": 24}', '{"filters": 16}', "{}"],
+            "train": ['{"learning_rate": 0.003}', '{"learning_rate": 0.004567}', "{}"],
+            "step": [100, 30, 0],
+            "perceptual_distance": [15.25, 29.5, np.nan],
+            "val_gain": [0.52, 0.08, np.nan],
+            "curve": ["[[30, 25.0], [100, 15.25]]", "[[30, 29.5]]", "[]"],
+            "error": ["", "", "RuntimeError: no memory"],
+        }
+    ).to_parquet(tmp_path / "data/tune/trials.parquet")
+    windows = [
+        {
+            "model": m,
+            "clip": g,
+            "start": 0,
+            "group": f"g{g}",
+            "perceptual_distance": SCALE[m] * (30 + g) * rng.uniform(0.8, 1.2),
+        }
+        for m in MODELS
+        for g in range(30)
+    ]
+    pd.DataFrame(windows).to_parquet(tmp_path / "data/evaluation/windows.parquet")
+    rollout = [{"model": m, "step": s, **_metrics(SCALE[m] * (1 + s / 8))} for m in MODELS for s in range(1, 11)]
+    pd.DataFrame(rollout).to_parquet(tmp_path / "data/evaluation/rollout.parquet")
+    pd.DataFrame(
+        {
+            "name": ["a.gif", "notes<b>.gif", "frozen.mp4", "gone"],
+            "status": ["kept", "failed", "dropped", "dropped"],
+            "reason": ["", "not a video", "2 frames, min_frames is 6", "another"],
+        }
+    ).to_parquet(tmp_path / "data/shards/sources.parquet")
+    pictures = tmp_path / "data/evaluation/pictures"
+    captions = []
+    for i in range(3):
+        drawn = _picture(96, 70 * i, 15)
+        (pictures / f"{i}.gif").write_bytes(drawn["gif"])
+        (pictures / f"{i}.png").write_bytes(drawn["png"])
+        captions.append({"source": f"clips/{i} & co.gif", "group": f"g{i}", "start": 4, "steps": 10})
+    (pictures / "pictures.json").write_text(json.dumps(captions))
+    return tmp_path
+
+
+class _Loads(HTMLParser):
+    """Collects all that a browser would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        wanted = {"src", "srcset", "poster", "data", "xlink:href"} | (
+            {"href"} if tag in ("link", "use", "image") else set()
+        )
+        self.urls += [value or "" for name, value in attrs if name in wanted]
+
+
+def test_page_holds_all_that_it_shows(project: Path) -> None:
+    write_report(read_inputs(project), project / "report/index.html", title="My clips")
+    page = (project / "report/index.html").read_text()
+    loads = _Loads()
+    loads.feed(page)
+    assert len([u for u in loads.urls if u.startswith("data:image/")]) == 6
+    assert [u for u in loads.urls if not u.startswith(("data:", "#"))] == []
+    assert re.findall(r"url\((?!['\"]?(?:#|data:))[^)]*\)|@import", page) == []
+    assert "<script" not in page
+
+
+def test_page_shows_the_figures_of_the_stages(project: Path) -> None:
+    page = render(read_inputs(project), title="My clips")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    for figure in (
+        "My clips",
+        "312,345 parameters",
+        "240 windows",
+        "13.00",
+        "32.50",
+        "26.00",
+        "+61.2 %",
+        "+57.0 %",
+        "+64.0 %",
+    ):
+        assert figure in text, figure
+    assert "✓ beats copy_last" in text
+    assert "learning_rate 0.00457" in text
+    assert "failed: RuntimeError: no memory" in text
+    assert "beats copy_last; there was no champion" in text
+    assert "vidpred predict models:/vidpred@champion" in text
+
+
+def test_set_aside_files_are_listed_with_reasons_and_escaped(project: Path) -> None:
+    page = render(read_inputs(project), title="t")
+    assert "notes&lt;b&gt;.gif" in page
+    assert "2 frames, min_frames is 6" in page
+    assert "notes<b>" not in page
+
+
+def test_a_model_that_does_not_beat_copying_is_not_praised(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text()) | {"beats_copy_last": False, "why_not": "only 3 independent groups"}
+    path.write_text(json.dumps(metrics))
+    page = render(read_inputs(project), title="t")
+    assert "✓ beats" not in page
+    assert "not shown to beat copy_last" in page
+    assert "only 3 independent groups" in page
+
+
+def test_same_inputs_same_page(project: Path) -> None:
+    assert render(read_inputs(project), title="t") == render(read_inputs(project), title="t")
+
+
+def test_a_version_that_lost_is_used_by_its_folder(project: Path) -> None:
+    path = project / "results/register/receipt.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"alias": None, "reason": "worse than the champion"}))
+    page = render(read_inputs(project), title="t")
+    assert "vidpred predict models/trained" in page
+    assert "worse than the champion" in page
+
+
+def test_missing_input_names_the_stage_that_makes_it(project: Path) -> None:
+    (project / "data/tune/trials.parquet").unlink()
+    with pytest.raises(UserError, match="dvc repro tune"):
+        read_inputs(project)
+
+
+def test_damaged_input_is_one_line(project: Path) -> None:
+    (project / "results/split/summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"split.*damaged") as caught:
+        read_inputs(project)
+    assert "\n" not in str(caught.value)
+
+
+def test_best_of_each_column_is_marked() -> None:
+    table = metric_table(
+        {"a": {"perceptual_distance": 2.0, "psnr_db": 20.0}, "b": {"perceptual_distance": 3.0, "psnr_db": 21.0}},
+        ["a", "b"],
+    )
+    assert [[best for _, best in row["cells"]] for row in table["rows"]] == [[True, False], [False, True]]
+
+
+def test_gain_of_a_group_is_that_of_its_mean_distance() -> None:
+    windows = pd.DataFrame(
+        {"model": ["m", "m", "copy_last", "copy_last"], "group": ["g"] * 4, "perceptual_distance": [1.0, 2.0, 4.0, 8.0]}
+    )
+    assert group_gains(windows, "m")["g"] == pytest.approx(0.75)
+
+
+def test_browser_shows_every_image(project: Path, require: Callable[[str], str], tmp_path: Path) -> None:
+    page = project / "report/index.html"
+    write_report(read_inputs(project), page, title="My clips")
+    # the page itself has no script; a copy gets one that says what has been decoded
+    probe = tmp_path / "probe.html"
+    script = (
+        "<script>onload = () => { const all = [...document.images];"
+        "const good = all.filter(i => i.complete && i.naturalWidth > 0);"
+        "document.title = `decoded ${good.length} of ${all.length}`; }</script>"
+    )
+    html = page.read_text().replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'")
+    probe.write_text(html.replace("</body>", f"<!-- -->{script}</body>"))
+    shot = tmp_path / "page.png"
+    common = [
+        require("chromium"),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--hide-scrollbars",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=4000",
+    ]
+    done = subprocess.run(
+        [*common, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=90, check=True
+    )
+    assert "<title>decoded 6 of 6</title>" in done.stdout
+    subprocess.run(
+        [*common, "--window-size=1200,900", f"--screenshot={shot}", page.as_uri()],
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    with Image.open(shot) as image:
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100

@@ -1,0 +1,317 @@
+"""Models in the registry: once, with the alias that they earned, and running where vidpred is not installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tracking.conftest import TASK, Project, free_port, serving
+from vidpred.errors import UserError
+from vidpred.models.files import load_model
+from vidpred.tracking import registry, store
+from vidpred.types import Task
+
+# MLflow uses parts of SQLAlchemy that are to go
+pytestmark = [
+    pytest.mark.usefixtures("home"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:mlflow\..*"),
+]
+
+# Blocks this checkout, then predicts as a third party would
+OUTSIDER = """
+import importlib.util, sys
+sys.path = [p for p in sys.path if p not in ("", ROOT)]
+sys.meta_path = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
+assert importlib.util.find_spec("vidpred") is None
+import mlflow, numpy
+model = mlflow.pyfunc.load_model("models:/vidpred@champion")
+frames = numpy.load("frames.npy")
+numpy.save("one.npy", model.predict(frames))
+numpy.save("five.npy", model.predict(frames, params={"frames": 5}))
+import vidpred
+assert not vidpred.__file__.startswith(ROOT), vidpred.__file__
+"""
+
+
+def aliases(name: str = "vidpred") -> dict[str, str]:
+    """Which version has which alias."""
+    return {alias: str(version) for alias, version in store.connect().get_registered_model(name).aliases.items()}
+
+
+def versions(name: str = "vidpred") -> list[str]:
+    """All versions, oldest first."""
+    return sorted(str(v.version) for v in store.connect().search_model_versions(f"name = '{name}'"))
+
+
+def test_first_that_beats_copy_last_is_champion(home: Path, project: Project) -> None:
+    receipt = project.register()
+    assert receipt["alias"] == "champion"
+    assert "no champion" in receipt["reason"]
+    assert receipt["figures"]["gain_pooled"] > 0.9
+    assert aliases() == {"champion": "1"}
+    tags = registry.champion("vidpred")
+    assert tags["vidpred.data_id"] == project.shards.data_id
+    assert (tags["vidpred.task.context"], tags["vidpred.task.height"]) == ("3", "16")
+    assert tags["vidpred.weights_sha256"] == receipt["weights_sha256"]
+    where = json.loads((home / "register" / f"{receipt['weights_sha256']}.json").read_text())
+    assert where["uri"] == "models:/vidpred/1"
+    run = store.connect().get_run(where["run_id"])
+    assert run.data.metrics["loss"] == 0.25  # of metrics.jsonl: the run was made now
+    assert run.data.metrics["test_perceptual_distance"] < 1
+    assert registry.verify(receipt) == ""
+    assert not {"version", "run_id", "uri"} & receipt.keys()
+
+
+def test_twice_gives_one_version(project: Project) -> None:
+    first = project.register()
+    second = project.register()
+    assert versions() == ["1"]
+    assert second["alias"] == "champion"
+    assert second["weights_sha256"] == first["weights_sha256"]
+    assert aliases() == {"champion": "1"}
+
+
+def test_no_better_than_copying_gets_no_alias(project: Project) -> None:
+    receipt = project.register(0.0)
+    assert receipt["alias"] is None
+    assert "does not beat copy_last" in receipt["reason"]
+    assert (versions(), aliases()) == (["1"], {})
+
+
+def test_better_one_takes_over_and_worse_one_does_not(project: Project) -> None:
+    project.register(0.5)
+    better = project.register(0.9)
+    assert better["alias"] == "champion"
+    assert better["champion"]["gain"]["pooled_interval"][0] > 0
+    assert aliases() == {"champion": "2"}
+    worse = project.register(0.7)
+    assert worse["alias"] is None
+    assert "does not beat the champion (version 2)" in worse["reason"]
+    assert (versions(), aliases()) == (["1", "2", "3"], {"champion": "2"})
+
+
+def test_champion_of_another_task_is_not_compared(project: Project) -> None:
+    project.register(0.5)
+    receipt = project.register(1.0, task=Task(context=4, horizon=1, height=16, width=16))
+    assert receipt["alias"] == "challenger"
+    assert "context 3 instead of 4" in receipt["reason"]
+    assert aliases() == {"champion": "1", "challenger": "2"}
+
+
+def test_champion_that_saw_the_test_groups_is_not_compared(
+    project: Project, new_project: Callable[..., Project]
+) -> None:
+    new_project("more training", test_from=8).register(0.5)
+    receipt = project.register(1.0)
+    assert receipt["alias"] == "challenger"
+    assert "trained on 3 of the groups in this test part" in receipt["reason"]
+    assert store.connect().get_model_version("vidpred", "2").tags["vidpred.reason"] == receipt["reason"]
+
+
+def test_champion_of_other_data_is_compared(project: Project, new_project: Callable[..., Project]) -> None:
+    new_project("other clips", seed=7).register(0.5)
+    assert project.register(1.0)["alias"] == "champion"
+    assert aliases() == {"champion": "2"}
+
+
+def test_challenger_that_becomes_champion_is_challenger_no_more(project: Project) -> None:
+    project.register(0.5, task=Task(context=4, horizon=1, height=16, width=16))
+    project.register(1.0)
+    assert aliases() == {"champion": "1", "challenger": "2"}
+    store.connect().delete_registered_model_alias("vidpred", "champion")
+    project.register(1.0)
+    assert aliases() == {"champion": "2"}
+
+
+def test_champion_whose_files_are_gone_is_not_compared(home: Path, project: Project) -> None:
+    project.register(0.5)
+    shutil.rmtree(home / "mlartifacts")
+    receipt = project.register(1.0)
+    assert receipt["alias"] == "challenger"
+    assert "cannot be loaded" in receipt["reason"]
+
+
+def test_models_without_weights_are_told_apart(project: Project) -> None:
+    folder = project.model()
+    bench = project.bench(folder)
+    for config in ({"variant": "seed"}, {"variant": "seed", "noise": 0.1}):
+        info = json.loads((folder / "model.json").read_text()) | {"config": {**bench.info["config"], **config}}
+        (folder / "model.json").write_text(json.dumps(info))
+        registry.register(folder, name="vidpred", run_key="k", bench=replace(bench, info=load_model(folder)[1]))
+    assert versions() == ["1", "2"]
+
+
+def test_registry_that_lacks_the_version_is_told(home: Path, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipt = project.register()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'other.db'}")
+    assert "run `vidpred register`" in registry.verify(receipt)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    assert "nothing listens there" in registry.verify(receipt)
+    with pytest.raises(UserError, match="nothing listens there"):
+        project.register(0.5)
+
+
+def test_download_of_every_form(home: Path, project: Project) -> None:
+    receipt = project.register()
+    where = json.loads((home / "register" / f"{receipt['weights_sha256']}.json").read_text())
+    of_run = f"runs:/{where['run_id']}/registered/{receipt['identity'][:12]}"
+    of_registry = {
+        registry.download(uri)
+        for uri in ("models:/vidpred@champion", "models:/vidpred/1", "models:/vidpred/latest", of_run)
+    }
+    assert len(of_registry) == 1
+    folder = of_registry.pop()
+    assert load_model(folder)[1]["weights_sha256"] == receipt["weights_sha256"]
+    assert {p.name for p in folder.iterdir()} == {"model.json", "model.safetensors"}
+    assert registry.download(str(project.model())) == project.model()
+    with_code = next((home / "mlartifacts").rglob("MLmodel")).parent
+    assert registry.download(str(with_code)) == with_code / "artifacts"
+
+
+def test_what_is_not_there_is_told_in_one_line(project: Project) -> None:
+    project.register()
+    for uri, told in {
+        "models:/nothing@champion": r"it has vidpred; run `vidpred register`",
+        "models:/vidpred@best": r"vidpred has versions 1, aliases champion; give for instance models:/vidpred/1",
+        "models:/vidpred/7": r"vidpred has versions 1, aliases champion",
+        "models:/vidpred": r"names no model: give models:/NAME@ALIAS",
+        "runs:/0123/model": r"is not in sqlite",
+        "no/such/folder": r"no/such/folder is no folder: give models:/NAME@ALIAS",
+    }.items():
+        with pytest.raises(UserError, match=told) as raised:
+            registry.download(uri)
+        assert "\n" not in str(raised.value)
+
+
+def test_damaged_model_is_refused(home: Path, project: Project) -> None:
+    project.register()
+    for weights in (home / "mlartifacts").rglob("model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-4] + b"evil")
+    with pytest.raises(UserError, match="is damaged"):
+        registry.download("models:/vidpred@champion")
+
+
+def test_downloading_runs_no_code_of_the_registry(home: Path, project: Project, tmp_path: Path) -> None:
+    project.register()
+    for code in (home / "mlartifacts").rglob("*.py"):
+        code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    registry.download("models:/vidpred@champion")
+    assert not (tmp_path / "ran").exists()
+
+
+def outsider_predicts(folder: Path, python: str, root: Path, env: dict[str, str]) -> None:
+    """Loads the champion in a process of its own where vidpred is not to be found, and checks what it predicts."""
+    frames = np.zeros((2, TASK.context, 16, 16, 3), np.uint8)
+    for i in range(TASK.context):
+        frames[:, i, 4:8, 2 + i : 6 + i] = 200
+    np.save(folder / "frames.npy", frames)
+    code = OUTSIDER.replace("ROOT", repr(str(root)))
+    env = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"} | env
+    env |= {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [python, "-c", code], cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, five = np.load(folder / "one.npy"), np.load(folder / "five.npy")
+    assert (one.dtype, one.shape, five.shape) == (np.uint8, (2, 1, 16, 16, 3), (2, 5, 16, 16, 3))
+    expected = np.zeros((16, 16, 3), np.uint8)
+    expected[4:8, 2 + TASK.context : 6 + TASK.context] = 200
+    assert (one[0, 0] == expected).all()
+
+
+def test_runs_without_vidpred_and_without_pickle(project: Project, tmp_path: Path, root: Path) -> None:
+    project.register()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    outsider_predicts(empty, sys.executable, root, {"MLFLOW_TRACKING_URI": store.tracking_uri()})
+
+
+def test_server_keeps_and_gives_models(server: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    project.register(0.5)
+    assert project.register(1.0)["alias"] == "champion"
+    assert project.register(1.0)["alias"] == "champion"
+    assert versions() == ["1", "2"]
+    start = time.perf_counter()
+    first = registry.download("models:/vidpred@champion")
+    assert load_model(first)[1]["weights_sha256"] == registry.champion("vidpred")["vidpred.weights_sha256"]
+    assert registry.download("models:/vidpred/2") == first
+    assert time.perf_counter() - start < 5
+    with pytest.raises(UserError, match="vidpred has versions 1, 2, aliases champion"):
+        registry.download("models:/vidpred@best")
+
+
+@contextmanager
+def postgres(folder: Path, binary: Path) -> Iterator[str]:
+    """A private PostgreSQL cluster on loopback; as root under the account that packages make for it."""
+    port = free_port()
+    data = folder / "pg"
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        data.mkdir()
+        shutil.chown(data, "postgres", "postgres")
+        for parent in (folder, *folder.parents):
+            if parent.stat().st_mode & 0o001 == 0 and parent.owner() == "root" and "pytest" in str(parent):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
+    run = lambda *command: subprocess.run([*as_user, *command], check=True, capture_output=True, cwd="/")  # noqa: E731
+    run(str(binary / "initdb"), "-D", str(data), "-A", "trust", "-U", "vidpred", "--no-sync")
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data} -c fsync=off"
+    run(str(binary / "pg_ctl"), "-D", str(data), "-o", options, "-l", str(data / "log"), "-w", "start")
+    try:
+        yield f"postgresql://vidpred@127.0.0.1:{port}/postgres"
+    finally:
+        run(str(binary / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+
+
+@pytest.mark.slow
+def test_server_with_postgres(
+    require: Callable[[str], str],
+    project: Project,
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    binary = Path(require("postgres")).resolve().parent
+    with postgres(tmp_path, binary) as database, serving(tmp_path, database) as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        project.register(0.5)
+        assert project.register(1.0)["alias"] == "champion"
+        assert project.register(1.0)["alias"] == "champion"
+        assert (versions(), aliases()) == (["1", "2"], {"champion": "2"})
+        assert registry.download("models:/vidpred@champion").is_dir()
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        outsider_predicts(empty, sys.executable, root, {"MLFLOW_TRACKING_URI": uri})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_fresh_environment_from_the_models_requirements(
+    home: Path, project: Project, tmp_path: Path, root: Path
+) -> None:
+    project.register()
+    wanted = next((home / "mlartifacts").rglob("requirements.txt"))
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet"]
+    reach = subprocess.run(
+        [*pip, "download", "--no-deps", "-d", str(tmp_path), "safetensors"], check=False, capture_output=True
+    )
+    if reach.returncode:
+        pytest.skip("pip reaches no package index")
+    subprocess.run([*pip, "install", "-r", str(wanted)], check=True)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    outsider_predicts(empty, str(venv / "bin" / "python"), root, {"MLFLOW_TRACKING_URI": store.tracking_uri()})

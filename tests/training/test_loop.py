@@ -1,0 +1,115 @@
+"""Training as people meet it: it learns, it goes on exactly where it stopped, and it gives up in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidpred.config import Params, TrainParams
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.training import checkpoints
+from vidpred.training.data import Data, read_data
+from vidpred.training.loop import NAN_LIMIT, Stopped, Trainer
+from vidpred.training.schedule import learning_rate
+
+TRAINED = [name for name in zoo.names() if zoo.is_trained(name)]
+
+
+@pytest.fixture
+def data(digits: Path, params: Params) -> Data:
+    return read_data(digits / "shards", digits / "split", params)
+
+
+def trainer(data: Data, params: TrainParams, folder: Path, *, model: str = "warpmix", steps: int = 12) -> Trainer:
+    torch.manual_seed(0)
+    config = {"width": 8} if model == "warpmix" else {}
+    built = zoo.build(model, config, data.task)
+    return Trainer(built, data, params, steps=steps, device=torch.device("cpu"), folder=folder)
+
+
+def small(params: Params, **changes: object) -> TrainParams:
+    fields = {"batch_size": 4, "checkpoint_every": 5, "evaluate_every": 6, "val_windows": 8, "warmup_steps": 2}
+    return TrainParams.model_validate(params.train.model_dump() | fields | changes)
+
+
+@pytest.mark.parametrize("model", TRAINED)
+@pytest.mark.parametrize("broken_at", [3, 8])
+def test_a_run_that_was_broken_off_ends_in_the_same_bits(
+    model: str, broken_at: int, data: Data, params: Params, tmp_path: Path
+) -> None:
+    whole = trainer(data, small(params), tmp_path / "whole", model=model)
+    whole.run()
+
+    first = trainer(data, small(params), tmp_path / "broken", model=model)
+    with pytest.raises(Stopped):
+        first.run(should_stop=lambda: first.step >= broken_at)
+    second = trainer(data, small(params), tmp_path / "broken", model=model)
+    second.run()
+
+    assert second.rows == whole.rows
+    for mine, theirs in zip(second.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert (tmp_path / "broken/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
+
+
+def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
+    data: Data, params: Params, tmp_path: Path
+) -> None:
+    whole = trainer(data, small(params), tmp_path / "whole")
+    whole.run()
+    killed = trainer(data, small(params), tmp_path / "killed")
+
+    class Kill(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Kill
+
+    with pytest.raises(Kill):  # at the validation of step 6, after the checkpoint of step 5
+        killed.run(on_evaluation=die)
+    again = trainer(data, small(params), tmp_path / "killed")
+    again.run()
+    assert again.rows == whole.rows
+    assert (tmp_path / "killed/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
+
+
+def test_it_beats_copying_within_a_minute(data: Data, params: Params, tmp_path: Path) -> None:
+    best = trainer(data, small(params, batch_size=8, evaluate_every=60), tmp_path, steps=60).run()
+    assert best["val_gain"] > 0.1
+
+
+def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_in_words(
+    data: Data, params: Params, tmp_path: Path
+) -> None:
+    run = trainer(data, small(params, precision="float32"), tmp_path, steps=100)
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.fill_(float("nan"))
+    before = {n: t.clone() for n, t in run.average.state_dict().items()}
+    with pytest.raises(UserError, match=rf"not been finite for {NAN_LIMIT} steps.*lower\s+train.learning_rate"):
+        run.run()
+    assert all(torch.equal(t, before[n]) for n, t in run.average.state_dict().items())
+
+
+def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, {"a": torch.full((2,), float(step))}, {"n": step})
+    (tmp_path / ".part-step-00000004").mkdir()  # a kill in the middle of writing leaves such a folder
+    found = checkpoints.latest(tmp_path)
+    assert found is not None
+    tensors, numbers = checkpoints.load(found)
+    assert numbers == {"n": 3, "step": 3}
+    assert tensors["a"].tolist() == [3, 3]
+    assert sorted(p.name for p in tmp_path.glob("step-*")) == ["step-00000002", "step-00000003"]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
+    rates = [learning_rate(step, peak=1.0, warmup_steps=10, steps=100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.01
+    assert learning_rate(0, peak=1.0, warmup_steps=10, steps=1) > 0

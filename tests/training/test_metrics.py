@@ -1,0 +1,160 @@
+"""Metrics against plain loops over pixels, and against scikit-image and torchmetrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from vidpred.errors import UserError
+from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS, gain, score
+
+
+def windows(height: int = 20, width: int = 17) -> tuple[Tensor, Tensor]:
+    """(2, 3, 3, H, W), a smooth truth and a noisy guess that leaves the range here and there."""
+    generator = torch.Generator().manual_seed(0)
+    waves = torch.linspace(0, 9, height)[:, None] + torch.linspace(0, 5, width)
+    truth = 0.5 + 0.5 * torch.sin(waves + 6 * torch.rand(2, 3, 3, 1, 1, generator=generator))
+    return truth + 0.1 * torch.randn(truth.shape, generator=generator), truth
+
+
+def eight_bits(frames: Tensor) -> np.ndarray:
+    """(H, W, 3) as a user would get it, in 0..255."""
+    return np.rint(np.clip(frames.permute(1, 2, 0).double().numpy(), 0, 1) * 255)
+
+
+def loop_over_pixels(prediction: Tensor, target: Tensor) -> dict[str, float]:
+    p, y = eight_bits(prediction), eight_bits(target)
+    height, width, _ = p.shape
+    distances, absolute, squares, rows, columns, sharp, edges = ([] for _ in range(7))
+    for i in range(height):
+        for j in range(width):
+            (r, g, b), (tr, tg, tb) = p[i, j], y[i, j]
+            red = (r + tr) / 2
+            weighted = (512 + red) * (r - tr) ** 2 / 256 + 4 * (g - tg) ** 2 + (767 - red) * (b - tb) ** 2 / 256
+            distances.append(math.sqrt(weighted))
+            for c in range(3):
+                absolute.append(abs(p[i, j, c] - y[i, j, c]) / 255)
+                squares.append(((p[i, j, c] - y[i, j, c]) / 255) ** 2)
+                down = [abs(x[i, j, c] - x[i - 1, j, c]) / 255 for x in (p, y)] if i else [0, 0]
+                right = [abs(x[i, j, c] - x[i, j - 1, c]) / 255 for x in (p, y)] if j else [0, 0]
+                if i:
+                    rows.append(abs(down[1] - down[0]))
+                if j:
+                    columns.append(abs(right[1] - right[0]))
+                if i and j:
+                    sharp.append(abs(down[1] + right[1] - down[0] - right[0]))
+                    edges.append(down[0] + right[0])
+    return {
+        "perceptual_distance": float(np.mean(distances)),
+        "psnr_db": 10 * math.log10(1 / np.mean(squares)),
+        "l1": float(np.mean(absolute)),
+        "mse": float(np.mean(squares)),
+        "gdl": float(np.mean(rows) + np.mean(columns)),
+        "sharpness_db": 10 * math.log10(1 / np.mean(sharp)),
+        "edge_contrast": float(np.mean(edges)),
+    }
+
+
+def test_agree_with_a_loop_over_pixels() -> None:
+    prediction, target = windows()
+    found = score(prediction, target)
+    assert list(found) == list(UNITS) == list(HIGHER_IS_BETTER)
+    for b in range(2):
+        for n in range(3):
+            for name, value in loop_over_pixels(prediction[b, n], target[b, n]).items():
+                assert found[name][b, n].item() == pytest.approx(value, rel=1e-5), name
+
+
+def test_psnr_and_ssim_agree_with_scikit_image() -> None:
+    prediction, target = windows()
+    found = score(prediction, target)
+    for b in range(2):
+        for n in range(3):
+            p, y = (eight_bits(x[b, n]) / 255 for x in (prediction, target))
+            assert found["psnr_db"][b, n].item() == pytest.approx(peak_signal_noise_ratio(y, p, data_range=1), rel=1e-6)
+            expected = structural_similarity(
+                y, p, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1, channel_axis=-1
+            )
+            assert found["ssim"][b, n].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_agrees_with_torchmetrics_off_the_border() -> None:
+    prediction, target = windows()
+    p, y = (x.clamp(0, 1).mul(255).round().div(255) for x in (prediction, target))
+    _, maps = structural_similarity_index_measure(
+        p.flatten(0, 1), y.flatten(0, 1), sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
+    )
+    inside = maps[..., 5:-5, 5:-5].mean(dim=(1, 2, 3)).view(2, 3)
+    torch.testing.assert_close(score(prediction, target)["ssim"].float(), inside, atol=1e-4, rtol=0)
+
+
+def test_a_grey_error_of_d_levels_is_about_three_d() -> None:
+    target = torch.full((1, 1, 3, 12, 12), 100 / 255)
+    found = score(target + 10 / 255, target, only=["perceptual_distance", "l1"])
+    assert found["perceptual_distance"].item() == pytest.approx(10 * math.sqrt(1279 / 256 + 4), rel=1e-6)
+    assert found["l1"].item() == pytest.approx(10 / 255)
+    assert set(found) == {"perceptual_distance", "l1"}
+
+
+def test_the_truth_scores_perfectly() -> None:
+    _, target = windows()
+    best = {"perceptual_distance": 0, "psnr_db": 60, "ssim": 1, "l1": 0, "mse": 0, "gdl": 0, "sharpness_db": 60}
+    found = score(target, target)
+    for name, value in best.items():
+        torch.testing.assert_close(found[name], torch.full((2, 3), float(value), dtype=torch.float64), msg=name)
+
+
+def test_what_is_scored_is_what_a_user_gets() -> None:
+    _, target = windows()
+    on_the_grid = target.mul(255).round().div(255)
+    for name, value in score(on_the_grid + 0.4 / 255, on_the_grid).items():
+        torch.testing.assert_close(value, score(on_the_grid, on_the_grid)[name], msg=name)
+    white = torch.ones(1, 1, 3, 12, 12)
+    assert score(7 * white, white)["l1"].item() == 0
+
+
+def test_is_float32_under_autocast_and_carries_no_gradient() -> None:
+    prediction, target = windows()
+    exact = score(prediction, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = score(prediction.requires_grad_(), target)
+    for name, value in found.items():
+        assert torch.equal(value, exact[name])
+        assert not value.requires_grad
+
+
+def test_small_frames_are_told_only_where_ssim_is_wanted() -> None:
+    small = torch.rand(1, 2, 3, 10, 30)
+    with pytest.raises(UserError, match="frames are 10x30, SSIM's window is 11"):
+        score(small, small)
+    assert score(small, small, only=["psnr_db"])["psnr_db"].shape == (1, 2)
+    edge = torch.rand(1, 2, 3, 11, 11)
+    assert score(edge, edge)["ssim"].tolist() == [[pytest.approx(1), pytest.approx(1)]]
+
+
+def test_shapes_and_names_are_checked() -> None:
+    with pytest.raises(ValueError, match="prediction is"):
+        score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 2, 3, 12, 12))
+    with pytest.raises(ValueError, match="no metric is called pd"):
+        score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 1, 3, 12, 12), only=["pd"])
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "baseline", "expected"),
+    [
+        ("perceptual_distance", 15, 20, 0.25),
+        ("mse", 3, 2, -0.5),
+        ("psnr_db", 21, 20, 1),
+        ("ssim", 0.75, 0.5, 0.25),
+        ("l1", 0, 0, 0),
+        ("l1", 1, 0, -math.inf),
+    ],
+)
+def test_gain(metric: str, value: float, baseline: float, expected: float) -> None:
+    assert gain(metric, value, baseline) == pytest.approx(expected)

@@ -1,0 +1,181 @@
+"""The command `vidpred`: what a user types, what it says when something is wrong. Heavy imports stand in commands.
+
+Exit codes: 0 all well, 1 an error that one line explains, 2 a command line that makes no sense, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidpred.errors import UserError
+
+STAGES = {
+    "fetch": "Bring the clips of `fetch.source` here, under names of our own.",
+    "transcode": "Make frames of one size and rate of them, with ffmpeg.",
+    "split": "Decide which clips train, which choose and which judge.",
+    "flow": "Compute optical flow, where a model needs it.",
+    "tune": "Search models and their hyperparameters with Ray Tune.",
+    "train": "Train the best configuration at the full budget.",
+    "evaluate": "Judge the model on the test clips, beside copy_last and flow_gate.",
+    "register": "Register the model in MLflow; champion only if it beats the one before.",
+    "report": "Write the HTML page with tables, curves and moving pictures.",
+}
+
+app = typer.Typer(
+    name="vidpred",
+    help="From a folder of GIFs and videos to a registered model that predicts the next frames.",
+    epilog="Example: `vidpred predict models:/vidpred@champion cat.gif --frames 5 -o out.gif`. "
+    "The whole pipeline: `make repro`, or `dvc repro` for what is stale.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from vidpred import __version__
+
+        typer.echo(f"vidpred {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Examples: `vidpred predict models:/vidpred@champion cat.gif -o out.gif`; "
+    "`vidpred predict models/trained clips/ --frames 10 --side-by-side -o predicted/`"
+)
+def predict(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A `models:/` URI of the MLflow registry, or a model folder.")
+    ],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="GIFs, videos, or folders of them.")],
+    frames: Annotated[int, typer.Option("--frames", "-n", min=1, help="Frames to predict.")] = 5,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .gif or .mp4 for one input, a folder for several. Default: NAME-predicted.gif here, or predicted/.",
+        ),
+    ] = None,
+    side_by_side: Annotated[
+        bool,
+        typer.Option("--side-by-side", help="Predict the clip's own last frames instead, beside what really happened."),
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps", min=0.1, max=240, help="Frames per second at which clips are read. Default: the model's."
+        ),
+    ] = None,
+) -> None:
+    """Predict how GIFs or videos go on, as a GIF or MP4."""
+    from vidpred.serving.predict import predict_files
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
+
+
+@app.command(epilog="Examples: `vidpred models`; `vidpred models --json`")
+def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """List the models that can be trained, with their parameters and operations."""
+    from vidpred.commands.models import show_models
+
+    show_models(as_json=as_json)
+
+
+@app.command(epilog="Example: `vidpred doctor`; with a server: `MLFLOW_TRACKING_URI=http://host:5000 vidpred doctor`")
+def doctor() -> None:
+    """Say what is installed and what can be reached; exit code 1 if something is missing."""
+    from vidpred.commands.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+@app.command(epilog="Example: `vidpred summary`")
+def summary() -> None:
+    """Show the last results: test figures beside copy_last, and where the model and the report are."""
+    from vidpred.commands.summary import show_summary
+
+    show_summary()
+
+
+@app.command(epilog="Examples: `vidpred clean --dry-run`; `vidpred clean --yes`")
+def clean(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go and how large it is; delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Free what no output needs any more in VIDPRED_HOME: old frames, sweeps, checkpoints. Never what is in MLflow."""
+    from vidpred.commands.clean import clean_home
+
+    clean_home(dry_run=dry_run, yes=yes)
+
+
+@app.command(epilog="Example: `vidpred ui --port 5001`")
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the project's own store, for this machine only (127.0.0.1)."""
+    from vidpred.commands.ui import serve
+
+    serve(port=port)
+
+
+def _stage_command(name: str) -> Callable[[], None]:
+    def command() -> None:
+        from vidpred.commands.stages import run
+
+        run(name)
+
+    return command
+
+
+for _name, _what in STAGES.items():
+    app.command(
+        _name,
+        rich_help_panel="Stages",
+        help=f"{_what}\n\nRuns the stage now, whatever its state, with the params.yaml of this project. "
+        f"`dvc repro` runs what is stale, in order, and remembers it; `dvc repro {_name}` up to this stage.",
+        epilog=f"Example: `vidpred {_name}`",
+    )(_stage_command(_name))
+
+
+def main() -> None:
+    """Runs the command line; every error that a user can mend is one line on stderr."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error), 1)
+    except typer.TyperException as error:
+        message = error.format_message() or "nothing to do"
+        code = _fail(f"{' '.join(message.split())} See `vidpred --help`." if message else "", error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,171 @@
+"""Trials on a Ray cluster: given points to try, run each where there is room and stop the hopeless early.
+
+What a trial does, and where the points come from, is `tuning`'s business.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+log = logging.getLogger(__name__)
+
+Point = Mapping[str, Any]
+"""One configuration to try."""
+
+
+class Reporter(Protocol):
+    """How a trial speaks with the search."""
+
+    def resume_from(self) -> Path | None:
+        """A folder with what the trial last saved, where it is continued."""
+
+    def __call__(self, figures: Mapping[str, Any], save: Callable[[Path], object]) -> None:
+        """Reports figures and saves what is needed to go on from here into the folder that `save` is given."""
+
+
+class Listener(Protocol):
+    """Told, in the driver, how trials get on; must survive pickling by Ray, since a restored search keeps it."""
+
+    def started(self, trial: str, point: Point) -> None: ...
+    def reported(self, trial: str, point: Point, figures: Mapping[str, Any]) -> None: ...
+    def ended(self, trial: str, point: Point, *, failed: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched and how hard."""
+
+    name: str
+    """Of the experiment; one of this name that was broken off is gone on with."""
+    storage: Path
+    """Where Ray keeps its state and the trials' checkpoints."""
+    metric: str
+    """Figure to make small."""
+    max_steps: int
+    grace_steps: int
+    reduction_factor: int
+    cpus_per_trial: float = 1
+    gpus_per_trial: float | None = None
+    """None: one where the cluster has any."""
+    trials_at_once: int | None = None
+    max_failures: int = 2
+    """Times that a trial is started again after it, its worker or its machine broke."""
+
+
+@dataclass
+class TrialResult:
+    """How a trial ended."""
+
+    trial: str
+    point: Point
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Figures of each report."""
+    error: str = ""
+
+
+class _Reporter:
+    def resume_from(self) -> Path | None:
+        checkpoint = tune.get_checkpoint()
+        return Path(checkpoint.to_directory()) if checkpoint else None
+
+    def __call__(self, figures: Mapping[str, Any], save: Callable[[Path], object]) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="vidpred-trial-"))
+        try:
+            save(folder)
+            tune.report(dict(figures), checkpoint=tune.Checkpoint.from_directory(str(folder)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Callback(tune.Callback):
+    """Hands Ray's events to a listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.listener.started(trial.trial_id, trial.config["point"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.listener.reported(trial.trial_id, trial.config["point"], result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.listener.ended(trial.trial_id, trial.config["point"], failed=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.listener.ended(trial.trial_id, trial.config["point"], failed=True)
+
+
+def run_search(
+    search: Search, points: Sequence[Point], trial: Callable[[Point, Reporter], None], *, listener: Listener
+) -> list[TrialResult]:
+    """Tries every point and returns how each got on, in the order of the points.
+
+    Trials that report `step` and the metric are stopped by ASHA (Li et al. 2020, arXiv 1810.05934) where they are not
+    among the best at a rung. Needs a connection (`cluster.connect`).
+
+    Args:
+        search: What and how hard.
+        points: Configurations.
+        trial: Runs in a worker, perhaps on another machine; so what it holds must survive pickling and its paths
+            must be the same there.
+        listener: Told in this process of starts, reports and ends.
+    """
+
+    def run(config: dict[str, Any]) -> None:
+        trial(config["point"], _Reporter())
+
+    experiment = search.storage / search.name
+    gpus = search.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+    trainable = tune.with_resources(run, {"CPU": search.cpus_per_trial, "GPU": gpus})
+    if experiment.exists() and tune.Tuner.can_restore(str(experiment)):
+        log.info("going on with the search in %s", experiment)
+        tuner = tune.Tuner.restore(str(experiment), trainable, resume_errored=True)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"point": tune.grid_search([dict(point) for point in points])},
+            tune_config=tune.TuneConfig(
+                metric=search.metric,
+                mode="min",
+                scheduler=ASHAScheduler(
+                    time_attr="step",
+                    max_t=search.max_steps,
+                    grace_period=search.grace_steps,
+                    reduction_factor=search.reduction_factor,
+                ),
+                max_concurrent_trials=search.trials_at_once,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=search.name,
+                storage_path=str(search.storage),
+                callbacks=[_Callback(listener)],
+                failure_config=tune.FailureConfig(max_failures=search.max_failures),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+                verbose=0,
+            ),
+        )
+    return [_result(found) for found in tuner.fit()]
+
+
+def _result(found: Any) -> TrialResult:
+    point = (found.config or {}).get("point", {})
+    frame = found.metrics_dataframe
+    history = [] if frame is None else frame.to_dict("records")
+    trial = (found.metrics or {}).get("trial_id", "")
+    return TrialResult(trial=trial, point=point, history=history, error=str(found.error or "").strip())

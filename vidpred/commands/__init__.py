@@ -1,0 +1,1 @@
+"""What the commands of `vidpred` do, a file each, so that the command line itself imports nothing heavy."""

@@ -1,0 +1,241 @@
+"""`vidpred doctor`: what is installed, which ffmpeg, what the machine can do, what can be reached. A line a finding."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+
+from vidpred import __version__
+from vidpred.errors import UserError
+from vidpred.workspace import find_root, home
+
+Level = Literal["ok", "warn", "fail"]
+REACH_SECONDS = 3
+"""Something that has not answered by then is called unreachable."""
+STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    level: Level
+    what: str
+    text: str
+
+
+def examine() -> int:
+    """Prints every finding as it is made; gives the exit code: 1 where one is `fail`."""
+    console = Console(highlight=False)
+    failed = False
+    try:
+        root: Path | None = find_root()
+    except UserError:
+        root = None
+    for name, check in CHECKS.items():
+        for finding in _findings(name, check, root):
+            failed |= finding.level == "fail"
+            console.print(f"[{STYLES[finding.level]}]{finding.level:<5}[/]{finding.what:<14}", end="")
+            console.print(finding.text, markup=False, soft_wrap=True)
+    return int(failed)
+
+
+def _findings(name: str, check: Callable[[Path | None], Iterator[Finding]], root: Path | None) -> Iterator[Finding]:
+    try:
+        yield from check(root)
+    except UserError as error:
+        yield Finding("fail", name, str(error))
+    except (ImportError, OSError) as error:
+        yield Finding("fail", name, f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _project(root: Path | None) -> Iterator[Finding]:
+    yield Finding(
+        "ok", "vidpred", f"{__version__} on Python {platform.python_version()}, {platform.platform(terse=True)}"
+    )
+    if root is None:
+        yield Finding(
+            "warn", "project", "not inside one: `vidpred predict` and `models` work, the stages need a project"
+        )
+        return
+    from vidpred.config import load_params
+
+    load_params(root / "params.yaml")
+    yield Finding("ok", "project", f"{root}, params.yaml is sound")
+
+
+def _packages(root: Path | None) -> Iterator[Finding]:
+    lock = root / "requirements.lock" if root else None
+    if lock is None or not lock.is_file():
+        names = ("torch", "ray", "mlflow", "dvc", "numpy")
+        yield Finding("ok", "packages", ", ".join(f"{n} {importlib.metadata.version(n)}" for n in names))
+        return
+    missing, other, right = [], [], 0
+    for name, pinned in _pins(lock.read_text()):
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        if found.partition("+")[0] == pinned:
+            right += 1
+        else:
+            other.append(f"{name} {found} (locked: {pinned})")
+    if missing:
+        yield Finding("fail", "packages", f"not installed: {_few(missing)}: `make setup` installs them")
+    if other:
+        yield Finding("warn", "packages", f"other than in requirements.lock: {_few(other)}: `make setup` mends it")
+    torch = importlib.metadata.version("torch")
+    yield Finding("ok", "packages", f"{right} as in requirements.lock (torch {torch})")
+
+
+def _pins(lock: str) -> Iterator[tuple[str, str]]:
+    from packaging.markers import Marker
+
+    for line in lock.splitlines():
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ ;]+)(?: *; *(.+))?$", line)
+        if match and (match[3] is None or Marker(match[3]).evaluate()):
+            yield match[1], match[2]
+
+
+def _few(items: list[str], count: int = 5) -> str:
+    return ", ".join(items[:count]) + (f" and {len(items) - count} more" if len(items) > count else "")
+
+
+def _ffmpeg(root: Path | None) -> Iterator[Finding]:
+    from vidpred.config import load_params
+    from vidpred.data.media import ffmpeg_binary, ffmpeg_version
+
+    choice = load_params(root / "params.yaml").transcode.ffmpeg if root else "bundled"
+    yield Finding("ok", "ffmpeg", f"{ffmpeg_version(choice)} ({choice}: {ffmpeg_binary(choice)})")
+
+
+def _processors(_root: Path | None) -> Iterator[Finding]:
+    import torch
+
+    from vidpred.training.device import computes_bfloat16
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    bfloat16 = "computes in bfloat16" if computes_bfloat16(torch.device("cpu")) else "no bfloat16, trains in float32"
+    yield Finding("ok", "CPU", f"{cores} cores, {torch.backends.cpu.get_cpu_capability()}, {bfloat16}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(index)
+            yield Finding("ok", "GPU", f"{card.name}, {card.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}")
+    elif shutil.which("nvidia-smi"):
+        yield Finding(
+            "warn", "GPU", f"this machine has one, but torch {torch.__version__} does not see it: check the driver"
+        )
+    else:
+        yield Finding("ok", "GPU", "none; the CPU does the work")
+
+
+def _disk(root: Path | None) -> Iterator[Finding]:
+    if root is None and not os.environ.get("VIDPRED_HOME"):
+        return
+    folder = home(root)
+    if not os.access(folder, os.W_OK):
+        yield Finding("fail", "VIDPRED_HOME", f"{folder} cannot be written: set VIDPRED_HOME to a folder of yours")
+        return
+    yield Finding("ok", "VIDPRED_HOME", str(folder))
+    free = shutil.disk_usage(folder).free / 2**30
+    level: Level = "fail" if free < 0.5 else "warn" if free < 5 else "ok"
+    advice = "" if level == "ok" else ": `vidpred clean` and `dvc gc --workspace` free some"
+    yield Finding(level, "disk", f"{free:.1f} GiB free{advice}")
+
+
+def _mlflow(root: Path | None) -> Iterator[Finding]:
+    from vidpred.tracking import store
+    from vidpred.tracking.registry import verify
+
+    if root is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+        yield Finding("ok", "MLflow", "no store outside a project, unless MLFLOW_TRACKING_URI names a server")
+        return
+    uri = store.tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        yield Finding("ok", "MLflow", f"{uri}: made by the first run")
+        return
+    store.connect(patience_seconds=REACH_SECONDS)
+    yield Finding("ok", "MLflow", f"{store.display(uri)} answers")
+    receipt = root / "results/register/receipt.json" if root else None
+    if receipt is None or not receipt.is_file():
+        return
+    registered = json.loads(receipt.read_text())
+    trouble = verify(registered)
+    if trouble:
+        yield Finding("warn", "registry", trouble)
+    else:
+        yield Finding("ok", "registry", f"has the version of {registered['name']} that results/register tells of")
+
+
+def _ray(_root: Path | None) -> Iterator[Finding]:
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    if address in ("", "local"):
+        yield Finding("ok", "Ray", "started by the tune stage on this machine; RAY_ADDRESS names a cluster")
+        return
+    match = re.fullmatch(r"(?:\w+://)?\[?([^\]/]+?)\]?:(\d+)/?", address)
+    if address == "auto" or not match:
+        yield Finding("warn", "Ray", f"RAY_ADDRESS is {address}, which only Ray itself can look up: not tried")
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        advice = "start the cluster, or unset RAY_ADDRESS"
+        yield Finding("fail", "Ray", f"nothing answers at RAY_ADDRESS {address} ({error.strerror or error}): {advice}")
+    else:
+        yield Finding("ok", "Ray", f"{address} answers")
+
+
+def _dvc(root: Path | None) -> Iterator[Finding]:
+    for tool in ("git",):
+        if shutil.which(tool) is None:
+            yield Finding("fail", tool, f"{tool} is not on the PATH: install it; DVC keeps its records in it")
+    if Path(sys.executable).parent != Path(shutil.which("python") or "").parent:
+        yield Finding(
+            "warn", "PATH", f"`dvc repro` would take another python: `. {Path(sys.prefix).name}/bin/activate` first"
+        )
+    if root is None:
+        return
+    config = configparser.ConfigParser()
+    config.read([root / ".dvc/config", root / ".dvc/config.local"])
+    remotes = {
+        match[1]: config[section].get("url", "") for section in config.sections() if (match := _REMOTE.match(section))
+    }
+    if not remotes:
+        yield Finding(
+            "ok",
+            "DVC remote",
+            "none: `dvc remote add -d team s3://bucket/path`, then `dvc push` shares data and models",
+        )
+    default = config.get("core", "remote", fallback=None)
+    for name, url in remotes.items():
+        yield Finding(
+            "ok", "DVC remote", f"{name}: {re.sub(r'//[^@/]*@', '//', url)}{' (default)' * (name == default)}"
+        )
+    if remotes and default not in remotes:
+        yield Finding("warn", "DVC remote", f"none is the default: `dvc remote default {next(iter(remotes))}`")
+
+
+_REMOTE = re.compile(r"'?remote \"(.+)\"'?$")
+
+CHECKS: dict[str, Callable[[Path | None], Iterator[Finding]]] = {
+    "project": _project,
+    "packages": _packages,
+    "ffmpeg": _ffmpeg,
+    "processors": _processors,
+    "disk": _disk,
+    "MLflow": _mlflow,
+    "Ray": _ray,
+    "DVC": _dvc,
+}

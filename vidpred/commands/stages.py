@@ -1,0 +1,50 @@
+"""`vidpred <stage>`: one stage of dvc.yaml, run now, whatever its state."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from vidpred.errors import UserError
+from vidpred.workspace import find_root
+
+
+def run(name: str) -> NoReturn:
+    """Removes the stage's old outputs, as `dvc repro` does, and becomes `python -m stages.<name>` in the root.
+
+    Raises:
+        UserError: not in a project, or what the stage reads is not there yet.
+    """
+    root = find_root()
+    stages: dict[str, dict[str, Any]] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    makers = {path: stage for stage, spec in stages.items() for path in _outputs(spec)}
+    for path in stages[name].get("deps", []):
+        if "${" in path or (root / path).exists():
+            continue
+        maker = makers.get(path) or next((m for p, m in makers.items() if path.startswith(f"{p}/")), None)
+        remedy = f"`dvc repro {maker}` makes it" if maker else "it belongs to the project: get it back with git"
+        raise UserError(f"{name} reads {path}, which is not there: {remedy}")
+    for path in _outputs(stages[name]):
+        _remove(root / path)
+    os.chdir(root)
+    sys.stdout.flush()
+    # in this process: signals and the exit code are the stage's own
+    os.execv(sys.executable, [sys.executable, "-m", f"stages.{name}"])
+
+
+def _outputs(spec: dict[str, Any]) -> list[str]:
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in spec.get(kind, [])]
+    return [path for entry in entries for path in (entry if isinstance(entry, dict) else [entry])]
+
+
+def _remove(path: Path) -> None:
+    # a file may be a link into DVC's cache: writing over it in place would spoil the cache
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""`vidpred summary`: the last results in a few lines. Reads results/ only, so that it is quick."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vidpred.errors import UserError
+from vidpred.workspace import find_root
+
+SHOWN = (
+    ("perceptual_distance", "PD", "{:.2f}"),
+    ("psnr_db", "PSNR, dB", "{:.2f}"),
+    ("ssim", "SSIM", "{:.4f}"),
+)
+
+
+def show_summary() -> None:
+    """Prints test figures of the model beside the baselines, what the registry said, and where things are.
+
+    Raises:
+        UserError: nothing has been evaluated yet, or the file is damaged.
+    """
+    root = find_root()
+    metrics = _read(root / "results/evaluate/metrics.json")
+    model = metrics["model"]["name"]
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(f"test, {metrics['windows']:,} windows")
+    for _, heading, _ in SHOWN:
+        table.add_column(heading, justify="right")
+    order = ["copy_last", "flow_gate", model]
+    for name in sorted(metrics["test"], key=lambda n: order.index(n) if n in order else len(order)):
+        figures = metrics["test"][name]
+        own = name not in ("copy_last", "flow_gate")
+        cells = [form.format(figures[key]) for key, _, form in SHOWN]
+        table.add_row(name, *cells, style="bold" if own else "")
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+    console.print()
+    for label, text in _lines(root, metrics):
+        console.print(f"{label:<10}{text}", markup=False, soft_wrap=True)
+
+
+def _lines(root: Path, metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    gain = metrics["over_copy_last"]
+    low, high = gain["pooled_interval"]
+    verdict = "beats copy_last" if metrics["beats_copy_last"] else f"not shown to beat copy_last: {metrics['why_not']}"
+    sure = f"(95 %: {100 * low:+.1f} to {100 * high:+.1f} %)"
+    lines = [("gain", f"{100 * gain['pooled']:+.1f} % in PD over copy_last {sure}; {verdict}")]
+    receipt = root / "results/register/receipt.json"
+    if receipt.is_file():
+        lines.append(("registry", _registered(_read(receipt))))
+    for label, path in (("model", "models/trained"), ("report", "report/index.html")):
+        if (root / path).exists():
+            lines.append((label, path))
+    return lines
+
+
+def _registered(receipt: dict[str, Any]) -> str:
+    name, alias = receipt["name"], receipt["alias"]
+    place = f"models:/{name}@{alias}" if alias else f"a version of {name} without an alias"
+    return f"{place} ({receipt['reason']})"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path.name} of {path.parent.name} is not there yet: `make repro` makes it") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): `make repro` makes it again") from None
+    return value

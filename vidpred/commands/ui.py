@@ -1,0 +1,30 @@
+"""`vidpred ui`: the MLflow UI on the project's own store, on loopback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from vidpred.errors import UserError
+from vidpred.tracking import store
+
+
+def serve(*, port: int) -> NoReturn:
+    """Becomes the MLflow server.
+
+    Raises:
+        UserError: runs go to a server already, or there is nothing to show yet.
+    """
+    uri = store.tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"runs go to the server of MLFLOW_TRACKING_URI: open {store.display(uri)} in a browser")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise UserError(
+            f"{uri.removeprefix('sqlite:///')} is not there, so there are no runs to show: `make repro` makes some"
+        )
+    store.set_defaults()
+    arguments = ["--backend-store-uri", uri, "--default-artifact-root", store.artifact_root().as_uri()]
+    arguments += ["--host", "127.0.0.1", "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])

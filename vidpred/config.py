@@ -1,0 +1,317 @@
+"""params.yaml as frozen typed models: unknown, missing or impossible values are errors, named by their place.
+
+What a value means stands under its field. `resources` alone changes no result: DVC does not track it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vidpred.errors import UserError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, and no key that is not read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TaskParams(Section):
+    """What is asked of a model. Stages from split on depend on it."""
+
+    kind: Literal["predict"] = "predict"
+    """`predict`: the frames that follow the context."""
+    context: Annotated[int, Field(ge=2)] = 5
+    """Frames that the model sees."""
+    horizon: Count = 1
+    """Frames that it is trained and scored to predict."""
+    interval: Count = 1
+    """Distance between two frames of a window, in frames of the shard."""
+
+    @property
+    def span(self) -> int:
+        """Frames of the shard from a window's first to its last, both counted."""
+        return (self.context + self.horizon - 1) * self.interval + 1
+
+
+class FetchParams(Section):
+    """Where the clips come from."""
+
+    source: str
+    """A folder of GIFs and videos, a text file of URLs (one a line), or a recipe (.yaml); always a path."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 60
+    """A download that sends nothing for so long has failed."""
+    max_bytes: Count = 2_000_000_000
+    """A larger file is set aside."""
+    tries: Count = 3
+    """Attempts at a download before it has failed."""
+    allow_private: bool = False
+    """Whether URLs may lead to addresses of this machine or a private network."""
+
+
+class TranscodeParams(Section):
+    """How frames are made from files."""
+
+    height: Annotated[int, Field(ge=8, le=4096)] = 64
+    """Rows of a frame."""
+    width: Annotated[int, Field(ge=8, le=4096)] = 64
+    """Columns of a frame."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How another shape is brought to this one: crop the middle, pad with black, or stretch."""
+    fps: Annotated[float, Field(gt=0, le=240)] | None = 10
+    """Frames per second, sampled by time stamp; null keeps the source's."""
+    max_seconds: Annotated[float, Field(gt=0)] = 60
+    """Only so much of each source is taken, from its start."""
+    max_pixels: Count = 40_000_000
+    """A source with more pixels a frame is set aside."""
+    min_frames: Count = 6
+    """A source that gives fewer frames is set aside."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 120
+    """A source that takes ffmpeg longer is set aside."""
+    buckets: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Shard files; a source's sha256 decides which one it is in."""
+    ffmpeg: str = "bundled"
+    """`bundled` (of imageio-ffmpeg), `system` (on the PATH), or a path."""
+
+
+class SplitParams(Section):
+    """Which clips train, which choose, which judge."""
+
+    kind: Literal["group", "time"] = "group"
+    """`group`: whole groups, by the hash of their name. `time`: the last part of every clip."""
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the groups (or of the time) for validation."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share for the test."""
+    seed: int = 0
+    """Another seed, another split."""
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> SplitParams:
+        if self.val + self.test > 0.9:
+            raise ValueError(f"val + test is {self.val + self.test:.2f}: leave at least 0.1 for training")
+        return self
+
+
+class FlowParams(Section):
+    """Optical flow, for models that need it."""
+
+    method: Literal["dis"] = "dis"
+    """`dis`: OpenCV's dense inverse search."""
+    preset: Literal["ultrafast", "fast", "medium"] = "medium"
+    """How hard it searches."""
+
+
+class UniformSpace(Section):
+    """Any number from `low` to `high`; `log` draws evenly on a logarithmic scale."""
+
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    log: bool = False
+    """Draw evenly between the logarithms."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> UniformSpace:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low {self.low} and high {self.high} span nothing{' on a log scale' * self.log}")
+        return self
+
+
+Space = UniformSpace | list[bool | int | float | str]
+"""What one hyperparameter may be: a range, or one of a list."""
+
+
+class ModelSpace(Section):
+    """What the sweep may vary of one model."""
+
+    config: dict[str, Space] = {}
+    """Fields of the model's own config."""
+    train: dict[Literal["learning_rate", "weight_decay", "batch_size"], Space] = {}
+    """Fields of `train`."""
+
+
+class TuneParams(Section):
+    """The search for a model and its hyperparameters."""
+
+    models: dict[str, ModelSpace]
+    """Models of the zoo and what may vary of each; every model gets the same number of trials, give or take one."""
+    trials: Count = 6
+    """Configurations to try."""
+    steps: Count = 100
+    """Optimiser steps of a trial that is not stopped early."""
+    grace_steps: Count = 30
+    """Steps before a trial may be stopped."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """ASHA keeps one in so many at each rung."""
+    seed: int = 0
+    """Of the draws."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> TuneParams:
+        if not self.models:
+            raise ValueError("models is empty: name at least one of `vidpred models`")
+        if self.grace_steps > self.steps:
+            raise ValueError(f"grace_steps {self.grace_steps} is more than steps {self.steps}")
+        return self
+
+
+class Augment(Section):
+    """What is done to training windows at random; the same to all frames of a window."""
+
+    flip: bool = True
+    """Mirror left-right and up-down."""
+    transpose: bool = True
+    """Swap rows and columns, where frames are square."""
+    reverse: bool = True
+    """Play backwards."""
+    colour: bool = True
+    """Permute the colour channels."""
+
+
+class TrainParams(Section):
+    """How the chosen model is trained; trials of `tune` share all but the budget."""
+
+    model: str | None = None
+    """A model of the zoo; null takes the best of `tune`."""
+    config: dict[str, bool | int | float | str] = {}
+    """Fields of its config, where `model` is named."""
+    steps: Count = 1000
+    """Optimiser steps."""
+    batch_size: Count = 16
+    """Windows in a step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """At the end of warm-up; replaced by the sweep's where that varies it and `model` is null."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """AdamW's, on matrices and kernels only."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    """Steps of linear warm-up; a cosine to zero follows."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Of the averaged weights, which are the ones scored and kept."""
+    loss: dict[LossName, Annotated[float, Field(gt=0)]] = {"perceptual": 1.0, "gdl": 0.25}
+    """Weighted sum of losses."""
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the loss on a model's auxiliary outputs."""
+    motion_share: Share = 0.5
+    """Share of the windows drawn in proportion to their clip's motion; the others are drawn evenly."""
+    augment: Augment = Augment()
+    """Random changes to training windows."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 autocast where the processor computes in it."""
+    evaluate_every: Count = 200
+    """Steps between two validations."""
+    checkpoint_every: Count = 100
+    """Steps between two checkpoints."""
+    val_windows: Count = 128
+    """Validation windows, evenly spaced over the part."""
+    seed: int = 0
+    """Of weights, batches and augmentation."""
+
+    @model_validator(mode="after")
+    def _loss_given(self) -> TrainParams:
+        if not self.loss:
+            raise ValueError("loss is empty: name at least one, such as {perceptual: 1.0}")
+        if self.config and self.model is None:
+            raise ValueError("config is given but model is null: name the model that it is for")
+        return self
+
+
+class EvaluateParams(Section):
+    """How the model is judged."""
+
+    windows_per_clip: Count = 8
+    """Test windows of a clip at the most, evenly spaced and without overlap."""
+    rollout: Count = 10
+    """Steps that models are rolled out, each on its own predictions."""
+    rollout_windows: Count = 64
+    """Windows of the rollout, evenly spaced over the test part."""
+    pictures: Annotated[int, Field(ge=1, le=32)] = 6
+    """Clips shown in the report."""
+    batch_size: Count = 32
+    """Windows predicted at once."""
+
+
+class RegisterParams(Section):
+    """The MLflow registry."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")] = "vidpred"
+    """Registered name; one a task."""
+
+
+class ReportParams(Section):
+    """The HTML page."""
+
+    title: str = "vidpred"
+    """Heading of the page."""
+
+
+class ResourceParams(Section):
+    """With how much, and where, the work is done. Changes no result; DVC does not track it."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes that transcode; null: one a core."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of train and evaluate; null: one a core."""
+    trials_at_once: Annotated[int, Field(ge=1)] | None = None
+    """Trials side by side; null: as many as the CPUs (or GPUs) allow."""
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1
+    """CPUs that Ray sets aside for a trial."""
+    gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
+    """GPUs that Ray sets aside for a trial; null: one where the cluster has any."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Of train and evaluate; `auto`: a GPU where there is one."""
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    task: TaskParams
+    fetch: FetchParams
+    transcode: TranscodeParams
+    split: SplitParams
+    flow: FlowParams
+    tune: TuneParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    register_: RegisterParams = Field(alias="register")  # the bare name is a method of ABCs
+    report: ReportParams
+    resources: ResourceParams = ResourceParams()
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Params:
+        if self.transcode.min_frames < self.task.span:
+            raise ValueError(
+                f"transcode.min_frames is {self.transcode.min_frames}, but a window of the task spans "
+                f"{self.task.span} frames: set it to at least that"
+            )
+        return self
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Reads and checks params.yaml.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or a value is unknown, missing or impossible; names the place.
+    """
+    try:
+        raw: Any = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} not found: run this inside a vidpred project") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']}" for e in error.errors())
+        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems))) from None

@@ -1,0 +1,180 @@
+"""Downloads: one URL to one file, with limits, and never to a private address unless allowed.
+
+A host's address is looked up once, checked, and then connected to, at every redirect; so a name cannot change what it
+stands for in between. Finished downloads are kept under a hash of their URL and not fetched again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import socket
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import httpx
+
+from vidpred.config import FetchParams
+from vidpred.data.media import SUFFIXES
+from vidpred.errors import UserError
+from vidpred.workspace import digest, file_sha256, write_json
+
+log = logging.getLogger(__name__)
+
+_REDIRECTS = 10
+_SUFFIX_OF_TYPE = {
+    "image/gif": ".gif",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+    "video/quicktime": ".mov",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+    "video/mpeg": ".mpg",
+}
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class DownloadError(UserError):
+    """A download that gave no file; the message is a short reason, without the URL."""
+
+
+class _TryAgain(Exception):
+    """A failure that may pass."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A finished download."""
+
+    path: Path
+    sha256: str
+    bytes: int
+    suffix: str
+    """By which its kind is told, such as `.gif`."""
+
+
+def download(url: str, folder: Path, params: FetchParams, *, pause_seconds: float = 1.0) -> Download:
+    """Fetches a URL into `folder`, or finds it there.
+
+    Args:
+        url: http or https.
+        folder: Of finished downloads.
+        params: Limits and tries.
+        pause_seconds: Before the second try; doubles with each further one.
+
+    Raises:
+        DownloadError: with the reason.
+    """
+    key = digest(url)[:32]
+    path, note_path = folder / key, folder / f"{key}.json"
+    try:
+        note = json.loads(note_path.read_text())
+        if path.stat().st_size == note["bytes"] <= params.max_bytes:
+            return Download(path, note["sha256"], note["bytes"], note["suffix"])
+    except (OSError, ValueError, KeyError):
+        pass
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{key}.part"
+    for attempt in range(1, params.tries + 1):
+        try:
+            suffix = _stream(url, part, params)
+            break
+        except _TryAgain as error:
+            if attempt == params.tries:
+                raise DownloadError(f"{error}{f', {params.tries} times' * (params.tries > 1)}") from None
+            log.info("%s: %s; trying again", url, error)
+            time.sleep(pause_seconds * 2 ** (attempt - 1))
+    done = Download(path, file_sha256(part), part.stat().st_size, suffix)
+    part.replace(path)
+    write_json(note_path, {"url": url, "bytes": done.bytes, "sha256": done.sha256, "suffix": suffix})
+    return done
+
+
+def _stream(url: str, part: Path, params: FetchParams) -> str:
+    """Writes a URL's bytes to `part`, following redirects by hand; gives the suffix."""
+    try:
+        here = httpx.URL(url)
+        for _ in range(_REDIRECTS + 1):
+            target, headers, extensions, direct = _checked(here, params.allow_private)
+            with (
+                httpx.Client(timeout=params.timeout_seconds, follow_redirects=False, trust_env=not direct) as client,
+                client.stream("GET", target, headers=headers, extensions=extensions) as response,
+            ):
+                if response.is_redirect:
+                    here = here.join(response.headers["location"])
+                    continue
+                if response.status_code in _RETRIED:
+                    raise _TryAgain(f"HTTP {response.status_code}")
+                if response.status_code != 200:
+                    raise DownloadError(f"HTTP {response.status_code}")
+                _save(response, part, params.max_bytes)
+                return _suffix(here, response.headers.get("content-type", ""))
+        raise DownloadError(f"more than {_REDIRECTS} redirects")
+    except httpx.InvalidURL as error:
+        raise DownloadError(f"no URL: {error}") from None
+    except httpx.TimeoutException:
+        raise _TryAgain(f"nothing came for {params.timeout_seconds:g} s") from None
+    except httpx.TransportError as error:
+        raise _TryAgain(f"connection failed: {str(error) or type(error).__name__}") from None
+
+
+def _save(response: httpx.Response, part: Path, max_bytes: int) -> None:
+    too_large = DownloadError(f"larger than {max_bytes} bytes")
+    if response.headers.get("content-type", "").lower().startswith("text/html"):
+        raise DownloadError("a web page, not a GIF or video")
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes:
+        raise too_large
+    taken = 0
+    with part.open("wb") as file:
+        for block in response.iter_bytes(1 << 16):
+            if not taken and block.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+                raise DownloadError("a web page, not a GIF or video")
+            taken += len(block)
+            if taken > max_bytes:
+                raise too_large
+            file.write(block)
+    if not taken:
+        raise DownloadError("empty file")
+
+
+def _suffix(url: httpx.URL, content_type: str) -> str:
+    suffix = Path(unquote(url.path)).suffix.lower()
+    return suffix if suffix in SUFFIXES else _SUFFIX_OF_TYPE.get(content_type.split(";")[0].strip().lower(), ".bin")
+
+
+def _checked(url: httpx.URL, allow_private: bool) -> tuple[httpx.URL, dict[str, str], dict[str, str], bool]:
+    """What to ask for: the URL with its host's address in place of the name, and what tells the server the name.
+
+    Through a proxy the name stays: there the proxy looks it up, and only an address that stands in the URL is checked.
+    """
+    if url.scheme not in ("http", "https") or not url.host:
+        raise DownloadError(f"no http or https URL: {url.scheme or 'no scheme'}")
+    proxied = url.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(url.host)
+    if proxied:
+        try:
+            addresses = [str(ipaddress.ip_address(url.host))]
+        except ValueError:
+            addresses = ["127.0.0.1"] if url.host.lower().rstrip(".").endswith("localhost") else []
+    else:
+        try:
+            found = socket.getaddrinfo(url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise _TryAgain(f"no address for {url.host}") from None
+        addresses = [str(entry[4][0]) for entry in found]
+    if not allow_private and not all(_public(address) for address in addresses):
+        raise DownloadError("private address (fetch.allow_private is false)")
+    if proxied:
+        return url, {}, {}, False
+    headers = {"Host": url.netloc.decode("ascii")}
+    return url.copy_with(host=addresses[0]), headers, {"sni_hostname": url.host}, True
+
+
+def _public(address: str) -> bool:
+    parsed = ipaddress.ip_address(address.split("%")[0])
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_global) and not parsed.is_multicast

@@ -1,0 +1,432 @@
+"""The only place that runs ffmpeg: files to frames, frames to files.
+
+Media files are untrusted. ffmpeg reads each in a process of its own, never in ours, from a list of formats (a playlist
+named .gif is still a playlist) and protocols, with limits on pixels, frames, seconds, memory and time; its graph is
+made by ffmpeg-python. One thread and bit-exact scaling, so that one version of ffmpeg always gives the same frames.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from vidpred.errors import UserError
+from vidpred.workspace import atomic
+
+SUFFIXES = frozenset(
+    ".gif .mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .m2ts .3gp .ogv .h264 .hevc .y4m".split()
+)
+"""Names that may be a GIF or video."""
+
+_FORMATS = "gif,mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc,m4v,yuv4mpegpipe"
+_SCALING = "area+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
+_MEMORY_KIB = 4 << 20
+_MAX_RATE = 240
+_TICK_SECONDS = 0.25
+_WRITE_SECONDS = 600
+
+# sh sets the limits and becomes ffmpeg: a thousandth of a second, where a launcher in Python costs as much as a small GIF.
+# macOS has no limit on memory; there the command goes on without.
+_LAUNCHER = 'ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; shift 2; exec "$@"'
+
+_ALWAYS = ("-nostdin", "-hide_banner", "-filter_complex_threads", "1")
+"""Small frames filter fastest on one thread, and several files at once keep the cores busy."""
+
+_PREFIX = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")
+_NOISE = re.compile(
+    r"^(Error opening input|Last message repeated|Not detecting m3u8|$)"
+    # a stream that starts between two key frames loses references that no shown frame needs
+    r"|mmco: unref short failure|co located POCs unavailable"
+)
+_VIDEO = re.compile(r"Stream #\S+.*?: Video: (?P<rest>.*)")
+_SIZE = re.compile(r"\b(\d{1,6})x(\d{1,6})\b")
+_RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
+_DURATION = re.compile(r"Duration: (\d+):(\d\d):([\d.]+)")
+_ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
+
+Fit = Literal["crop", "pad", "stretch"]
+
+
+class MediaError(UserError):
+    """A file that gives no frames; the message is a short reason, without the file's name."""
+
+
+class Stopped(Exception):
+    """The caller's `stop` was set while ffmpeg ran."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says about itself."""
+
+    height: int
+    """Rows of a frame as shown, rotation applied."""
+    width: int
+    """Columns of a frame as shown."""
+    fps: float
+    """Frames per second."""
+    seconds: float | None
+    """Length, where the file says it."""
+
+
+def ffmpeg_binary(choice: str = "bundled") -> Path:
+    """The ffmpeg to run.
+
+    Args:
+        choice: `bundled` (of imageio-ffmpeg), `system` (on the PATH), or a path.
+
+    Raises:
+        UserError: there is none.
+    """
+    if choice == "bundled":
+        import imageio_ffmpeg
+
+        try:
+            return Path(imageio_ffmpeg.get_ffmpeg_exe())
+        except RuntimeError as error:
+            raise UserError(
+                f"imageio-ffmpeg carries no ffmpeg for this machine ({error}): set transcode.ffmpeg: system"
+            ) from None
+    if choice == "system":
+        found = shutil.which("ffmpeg")
+        if found is None:
+            raise UserError("no ffmpeg on the PATH: install one, or set transcode.ffmpeg: bundled")
+        return Path(found)
+    path = Path(choice).expanduser()
+    if not path.is_file():
+        raise UserError(f"transcode.ffmpeg: {choice} is no file: give bundled, system or the path of an ffmpeg")
+    return path.resolve()
+
+
+def ffmpeg_version(choice: str = "bundled") -> str:
+    """The version of an ffmpeg, such as `7.0.2-static`.
+
+    Raises:
+        UserError: there is no such ffmpeg, or it does not run.
+    """
+    binary = ffmpeg_binary(choice)
+    try:
+        told = subprocess.run([str(binary), "-version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"{binary} does not run ({error}): set transcode.ffmpeg to another") from None
+    match = re.match(r"ffmpeg version (\S+)", told)
+    if match is None:
+        raise UserError(f"{binary} is no ffmpeg: set transcode.ffmpeg to another")
+    return match[1]
+
+
+def _launch(
+    arguments: Sequence[str],
+    *,
+    ffmpeg: Path,
+    timeout_seconds: float,
+    stdout: IO[bytes] | None = None,
+    stop: threading.Event | None = None,
+) -> tuple[int, str]:
+    """Runs ffmpeg within limits; gives its exit status and what it said."""
+    limits = [str(_MEMORY_KIB), str(math.ceil(timeout_seconds) + 1)]
+    command = ["/bin/sh", "-c", _LAUNCHER, "sh", *limits, str(ffmpeg), *_ALWAYS, *arguments]
+    deadline = time.monotonic() + timeout_seconds
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        while True:
+            try:
+                _, told = process.communicate(timeout=_TICK_SECONDS)
+                return process.returncode, told.decode(errors="replace")
+            except subprocess.TimeoutExpired:
+                if stop is not None and stop.is_set():
+                    raise Stopped from None
+                if time.monotonic() > deadline:
+                    raise MediaError(f"timed out after {timeout_seconds:g} s") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _open_input(path: Path, max_pixels: int) -> Any:
+    """An input of ffmpeg-python's graph, from whitelisted formats and protocols only."""
+    import ffmpeg
+
+    return ffmpeg.input(
+        f"file:{path.resolve()}",
+        protocol_whitelist="file,pipe",
+        format_whitelist=_FORMATS,
+        threads=1,
+        max_pixels=max_pixels,
+    )
+
+
+def _fitted(video: Any, height: int, width: int, fit: Fit) -> Any:
+    """Scales to one size as RGB; `dar` is the shape that a viewer sees, pixels need not be square."""
+    if fit == "stretch":
+        return video.filter("scale", width, height, flags=_SCALING).filter("format", "rgb24")
+    pick = "max" if fit == "crop" else "min"
+    scaled = video.filter(
+        "scale",
+        w=f"max(1,{pick}({width},round({height}*dar)))",
+        h=f"max(1,{pick}({height},round({width}/dar)))",
+        flags=_SCALING,
+    ).filter("format", "rgb24")  # before the cut, which would else fall on whole chroma samples
+    if fit == "crop":
+        return scaled.filter("crop", width, height)
+    return scaled.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black")
+
+
+def decode_to(
+    out: Path,
+    path: Path,
+    *,
+    height: int,
+    width: int,
+    ffmpeg: Path,
+    fps: float | None = None,
+    fit: Fit = "crop",
+    max_seconds: float = 60,
+    max_frames: int | None = None,
+    max_pixels: int = 40_000_000,
+    timeout_seconds: float = 120,
+    stop: threading.Event | None = None,
+) -> int:
+    """Writes the frames of a GIF or video to a file, and gives their number (at least 1).
+
+    Args:
+        out: File to write: raw uint8 (T, H, W, 3), RGB.
+        path: The GIF or video.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        ffmpeg: From `ffmpeg_binary`.
+        fps: Frames per second, sampled by time stamp; None takes every frame of the source.
+        fit: How another shape is brought to this one.
+        max_seconds: Only so much from the start.
+        max_frames: Only so many from the start.
+        max_pixels: Pixels of a source frame at the most.
+        timeout_seconds: Wall time at the most.
+        stop: Ends the work early.
+
+    Raises:
+        MediaError: it is no GIF or video, is damaged, or takes too much; gives the reason.
+        Stopped: `stop` was set.
+    """
+    import ffmpeg as graph
+
+    _check_file(path)
+    limit = math.ceil(max_seconds * (fps or _MAX_RATE))
+    video = _open_input(path, max_pixels)["V"]
+    if fps is not None:
+        video = video.filter("fps", fps)
+    arguments: list[str] = graph.get_args(
+        graph.output(
+            _fitted(video, height, width, fit),
+            "pipe:1",
+            format="rawvideo",
+            pix_fmt="rgb24",
+            fps_mode="passthrough",
+            t=max_seconds,
+            **{"frames:v": limit if max_frames is None else min(limit, max_frames)},
+        )
+    )
+    with out.open("wb") as file:
+        status, told = _launch(
+            ["-v", "error", *arguments], ffmpeg=ffmpeg, timeout_seconds=timeout_seconds, stdout=file, stop=stop
+        )
+    count, rest = divmod(out.stat().st_size, height * width * 3)
+    reason = _reason(told, max_pixels)
+    # ffmpeg's exit status alone says little: a file cut short gives 0
+    if status != 0 or count == 0 or rest or reason:
+        raise MediaError(reason or ("not a GIF or video" if count == 0 else f"ffmpeg ended with status {status}"))
+    return count
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if not path.is_file():
+            raise MediaError("no such file" if not path.exists() else "not a file")
+        if path.stat().st_size == 0:
+            raise MediaError("empty file")
+    except OSError as error:
+        raise MediaError(f"cannot be read: {error.strerror}") from None
+
+
+def _reason(told: str, max_pixels: int) -> str:
+    """ffmpeg's complaint in few words, or nothing."""
+    lines = [_PREFIX.sub("", line.strip()) for line in told.splitlines()]
+    if any("max pixel count" in line or "Picture size" in line for line in lines):
+        return f"more than {max_pixels} pixels a frame"
+    if any("Cannot allocate memory" in line for line in lines):
+        return f"needs more than {_MEMORY_KIB >> 20} GiB of memory"
+    if any("matches no streams" in line for line in lines):
+        return "no video in it"
+    if any("whitelist" in line for line in lines):
+        return "not a GIF or video"
+    told_lines = [line for line in lines if not _NOISE.search(line)]
+    if told_lines:
+        return f"damaged: {told_lines[0][:160].rstrip('.')}"
+    return "not a GIF or video" if any(line.startswith("Error opening input") for line in lines) else ""
+
+
+def decode(
+    path: Path,
+    *,
+    height: int,
+    width: int,
+    ffmpeg: Path,
+    fps: float | None = None,
+    fit: Fit = "crop",
+    max_seconds: float = 60,
+    max_frames: int | None = None,
+    max_pixels: int = 40_000_000,
+    timeout_seconds: float = 120,
+) -> np.ndarray:
+    """The frames of a GIF or video in memory: uint8 (T, H, W, 3), RGB. Arguments and errors as of `decode_to`."""
+    with tempfile.TemporaryDirectory(prefix="vidpred-") as folder:
+        raw = Path(folder) / "frames.rgb"
+        count = decode_to(
+            raw,
+            path,
+            height=height,
+            width=width,
+            ffmpeg=ffmpeg,
+            fps=fps,
+            fit=fit,
+            max_seconds=max_seconds,
+            max_frames=max_frames,
+            max_pixels=max_pixels,
+            timeout_seconds=timeout_seconds,
+        )
+        return np.fromfile(raw, np.uint8).reshape(count, height, width, 3)
+
+
+def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_seconds: float = 30) -> Facts:
+    """Size, rate and length of a GIF or video, without decoding it.
+
+    Raises:
+        MediaError: it is no GIF or video, or says no frame rate.
+    """
+    import ffmpeg as graph
+
+    _check_file(path)
+    # with nothing to write ffmpeg describes its input and ends
+    arguments = graph.get_args(graph.output(_open_input(path, max_pixels), "unused"))[:-1]
+    _, told = _launch(arguments, ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
+    streams = [m["rest"] for m in map(_VIDEO.search, told.splitlines()) if m and "attached pic" not in m["rest"]]
+    if not streams:
+        complaint = "\n".join(line for line in told.splitlines() if "rror" in line)
+        raise MediaError(
+            "no video in it" if "Stream #" in told else _reason(complaint, max_pixels) or "not a GIF or video"
+        )
+    size = _SIZE.search(streams[0])
+    rates = {unit: float(number) * (1000 if k else 1) for number, k, unit in _RATE.findall(streams[0])}
+    fps = rates.get("fps") or rates.get("tbr")
+    if size is None or not fps:
+        raise MediaError("says no size or frame rate")
+    width, height = int(size[1]), int(size[2])
+    turned = _ROTATION.search(told)
+    if turned and round(float(turned[1]) / 90) % 2:
+        width, height = height, width
+    length = _DURATION.search(told)
+    seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else None
+    return Facts(height=height, width=width, fps=min(fps, _MAX_RATE), seconds=seconds)
+
+
+def _write(
+    path: Path, frames: np.ndarray, fps: float, ffmpeg: Path | None, kind: Literal["gif", "mp4"], crf: int
+) -> None:
+    import ffmpeg as graph
+
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)")
+    height, width = frames.shape[1:3]
+    raw = {"format": "rawvideo", "pixel_format": "rgb24"}
+    options: dict[str, Any] = {"fflags": "+bitexact", "flags": "+bitexact", "threads": 1, "map_metadata": -1}
+    with atomic(path) as part, tempfile.TemporaryDirectory(prefix="vidpred-") as folder:
+        # not through a pipe: what communicate has not sent when it times out is never sent
+        frames.tofile(source := Path(folder) / "frames.rgb")
+        video = graph.input(f"file:{source}", **raw, video_size=(width, height), framerate=fps)
+        if kind == "gif":
+            options["loop"] = 0
+            colours = _colours(frames)
+            if len(colours) <= 256:
+                # palettegen would move them: it goes through another colour space, and comes back one level off
+                table = Path(folder) / "palette.rgb"
+                table.write_bytes(np.concatenate([colours, np.repeat(colours[:1], 256 - len(colours), 0)]).tobytes())
+                palette = graph.input(f"file:{table}", **raw, video_size=(16, 16), framerate=fps)
+                video = graph.filter([video, palette], "paletteuse", dither="none")
+            else:
+                branches = video.split()
+                palette = branches[0].filter("palettegen", stats_mode="full", reserve_transparent=0)
+                video = graph.filter([branches[1], palette], "paletteuse", dither="sierra2_4a")
+        else:
+            if height % 2 or width % 2:  # 4:2:0, the only layout that every player shows, wants even sides
+                video = video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+            video = video.filter("scale", out_color_matrix="bt709", out_range="tv", flags=_SCALING)
+            video = video.filter("format", "yuv420p")
+            options |= {"vcodec": "libx264", "crf": crf, "movflags": "+faststart"}
+            options |= {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
+        arguments: list[str] = graph.get_args(graph.output(video, f"file:{part.resolve()}", format=kind, **options))
+        try:
+            status, told = _launch(
+                ["-v", "error", *arguments, "-y"], ffmpeg=ffmpeg or ffmpeg_binary(), timeout_seconds=_WRITE_SECONDS
+            )
+        except MediaError as error:
+            raise UserError(f"{path} could not be written: {error}") from None
+        if status != 0 or not part.is_file():
+            raise UserError(f"{path} could not be written: {_reason(told, 0) or f'ffmpeg ended with status {status}'}")
+
+
+def _colours(frames: np.ndarray) -> np.ndarray:
+    """The different colours, in order: uint8 (N, 3)."""
+    packed = np.unique(frames.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
+
+
+def write_gif(path: Path, frames: np.ndarray, fps: float, *, ffmpeg: Path | None = None) -> None:
+    """Writes a GIF that repeats for ever; exact where there are at most 256 colours.
+
+    Args:
+        path: Where to.
+        frames: uint8 (T, H, W, 3), RGB.
+        fps: Frames per second; GIF rounds a frame's time to hundredths of a second.
+        ffmpeg: From `ffmpeg_binary`; None: the bundled one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    _write(path, frames, fps, ffmpeg, "gif", 0)
+
+
+def write_mp4(path: Path, frames: np.ndarray, fps: float, *, crf: int = 14, ffmpeg: Path | None = None) -> None:
+    """Writes H.264 that every player shows; an odd side gets one black row or column. Arguments as of `write_gif`.
+
+    Args:
+        crf: x264's quality, from 0 (exact but for colour) to 51.
+    """
+    _write(path, frames, fps, ffmpeg, "mp4", crf)
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float, *, ffmpeg: Path | None = None) -> None:
+    """`write_gif` or `write_mp4`, by the name's suffix.
+
+    Raises:
+        UserError: the suffix is neither .gif nor .mp4, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".gif", ".mp4"):
+        raise UserError(f"{path}: frames are written as .gif or .mp4, not {suffix or 'without a suffix'}")
+    (write_gif if suffix == ".gif" else write_mp4)(path, frames, fps, ffmpeg=ffmpeg)

@@ -1,0 +1,280 @@
+"""Frames on disk: a few large files that are opened as memory maps, and an index of the clips in them.
+
+In: clips as raw frames, one file each (transcode.py). Out, in one folder:
+
+    frames-<bucket>.npy   uint8 (F, H, W, 3); a source's sha256 decides the bucket, and the order within it, so that the
+                          bytes depend neither on the order of the work nor on what was there before
+    index.parquet         a row a clip: the fields of `vidpred.types.Clip`
+    sources.parquet       a row an input: kept, dropped or failed, with the reason
+    meta.json             sizes, parameters, ffmpeg's version, `data_id`; written last
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidpred.errors import UserError
+from vidpred.types import Clip
+from vidpred.workspace import atomic, digest, write_json
+
+FORMAT = 1
+"""Of the folder; another one is not read."""
+
+_INDEX = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("shard", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("fps", pa.float64()),
+        ("motion", pa.float64()),
+    ]
+)
+
+SOURCES = pa.schema(
+    [
+        ("name", pa.string()),
+        ("origin", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("group", pa.string()),
+        ("label", pa.string()),
+        ("licence", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("clips", pa.int64()),
+        ("frames", pa.int64()),
+    ]
+)
+"""Columns of sources.parquet."""
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """A clip that waits for its place in a shard."""
+
+    source: str
+    """The file as the user named it."""
+    sha256: str
+    """Of the source's bytes."""
+    number: int
+    """Of the clip in its source, from 0."""
+    group: str
+    """Clips of one group never straddle a split."""
+    label: str
+    """The class, or an empty string."""
+    fps: float
+    """Frames per second."""
+    motion: float
+    """Mean absolute difference of neighbouring frames, in grey levels."""
+    frames: Path
+    """File of raw uint8 (T, H, W, 3)."""
+    length: int
+    """Frames in it."""
+
+
+def bucket_of(sha256: str, buckets: int) -> int:
+    """Which of `buckets` shards a source belongs to."""
+    return int(sha256[:12], 16) % buckets
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Writes rows as Parquet to a temporary name, then renames."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    with atomic(path) as part:
+        pq.write_table(table, part, compression="zstd")
+
+
+def write_shards(
+    folder: Path,
+    clips: Sequence[RawClip],
+    sources: Sequence[Mapping[str, Any]],
+    *,
+    height: int,
+    width: int,
+    fps: float | None,
+    buckets: int,
+    parameters: Mapping[str, Any],
+    ffmpeg: str,
+) -> str:
+    """Writes a folder of shards into an empty or new folder and gives its `data_id`.
+
+    The same clips and sources give the same bytes, in whatever order the clips come.
+
+    Args:
+        folder: Where to.
+        clips: What to keep; their files are read, and stay.
+        sources: Rows of `sources.parquet`, in the order of the inputs.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        fps: Frames per second of every clip; None where each has its own.
+        buckets: Shards at the most.
+        parameters: What the frames were made with, for `meta.json`.
+        ffmpeg: Version that made them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    placed = sorted(clips, key=lambda clip: (bucket_of(clip.sha256, buckets), clip.sha256, clip.number))
+    index: list[Clip] = []
+    shards: dict[str, dict[str, Any]] = {}
+    for bucket in sorted({bucket_of(clip.sha256, buckets) for clip in placed}):
+        name = f"frames-{bucket:04d}.npy"
+        members = [clip for clip in placed if bucket_of(clip.sha256, buckets) == bucket]
+        offsets = np.cumsum([0, *(clip.length for clip in members)]).tolist()
+        sha256 = _write_frames(folder / name, members, (offsets[-1], height, width, 3))
+        shards[name] = {"sha256": sha256, "frames": offsets[-1]}
+        for clip, offset in zip(members, offsets, strict=False):
+            index.append(
+                Clip(
+                    id=f"{clip.sha256[:16]}-{clip.number}",
+                    source=clip.source,
+                    sha256=clip.sha256,
+                    group=clip.group,
+                    label=clip.label,
+                    shard=name,
+                    offset=offset,
+                    length=clip.length,
+                    fps=clip.fps,
+                    motion=clip.motion,
+                )
+            )
+    rows = [dataclasses.asdict(clip) for clip in index]
+    data_id = digest({"format": FORMAT, "shards": shards, "index": rows})
+    write_table(folder / "sources.parquet", sources, SOURCES)
+    write_table(folder / "index.parquet", rows, _INDEX)
+    write_json(
+        folder / "meta.json",
+        {
+            "format": FORMAT,
+            "data_id": data_id,
+            "height": height,
+            "width": width,
+            "fps": fps,
+            "parameters": dict(parameters),
+            "ffmpeg": ffmpeg,
+            "clips": len(index),
+            "frames": sum(clip.length for clip in index),
+            "shards": shards,
+        },
+    )
+    return data_id
+
+
+def _write_frames(path: Path, clips: Sequence[RawClip], shape: tuple[int, int, int, int]) -> str:
+    """Strings raw clips together behind a .npy header; gives the file's sha256."""
+    seen = hashlib.sha256()
+    with atomic(path) as part:
+        with part.open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for clip in clips:
+                expected = clip.length * shape[1] * shape[2] * shape[3]
+                if clip.frames.stat().st_size != expected:
+                    raise UserError(f"{clip.frames} has {clip.frames.stat().st_size} bytes, not {expected}: delete it")
+                with clip.frames.open("rb") as raw:
+                    while block := raw.read(1 << 22):
+                        file.write(block)
+        with part.open("rb") as file:
+            seen = hashlib.file_digest(file, "sha256")
+    return seen.hexdigest()
+
+
+class Shards:
+    """A folder of shards, opened: memory maps and the index, with sizes verified.
+
+    Attributes:
+        folder: Where it is.
+        meta: Contents of `meta.json`.
+        clips: Rows of the index.
+        data_id: Hash over frames and index.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        fps: Frames per second of all clips; the median where each has its own.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Opens the folder.
+
+        Raises:
+            UserError: it is missing, unfinished, of another version, or a shard is cut short.
+        """
+        self.folder = Path(folder)
+        try:
+            self.meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
+        except FileNotFoundError:
+            raise UserError(f"{self.folder} holds no finished shards: run `dvc repro transcode`") from None
+        if self.meta.get("format") != FORMAT:
+            raise UserError(
+                f"{self.folder} has format {self.meta.get('format')}, this vidpred reads {FORMAT}: "
+                "run `dvc repro -f transcode`"
+            )
+        self.data_id: str = self.meta["data_id"]
+        self.height: int = self.meta["height"]
+        self.width: int = self.meta["width"]
+        table = pq.read_table(self.folder / "index.parquet", columns=_INDEX.names)
+        self.clips: list[Clip] = [Clip(**row) for row in table.to_pylist()]
+        rates = [clip.fps for clip in self.clips]
+        self.fps: float = self.meta["fps"] or (float(np.median(rates)) if rates else 0.0)
+        self._maps = {name: self._open(name, shard["frames"]) for name, shard in self.meta["shards"].items()}
+        for clip in self.clips:
+            if clip.shard not in self._maps or clip.offset + clip.length > len(self._maps[clip.shard]):
+                raise UserError(f"{self.folder}: clip {clip.id} lies outside its shard: run `dvc repro -f transcode`")
+
+    def _open(self, name: str, frames: int) -> np.ndarray:
+        try:
+            # a plain array over the map: np.memmap's own indexing costs several times as much a window
+            opened = np.asarray(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.folder / name} is missing or cut short ({error}): run `dvc checkout`") from None
+        if opened.dtype != np.uint8 or opened.shape != (frames, self.height, self.width, 3):
+            raise UserError(
+                f"{self.folder / name} is {opened.dtype} {opened.shape}, expected uint8 "
+                f"{(frames, self.height, self.width, 3)}: run `dvc checkout`"
+            )
+        return opened
+
+    def frames(self, clip: int, start: int, count: int, interval: int = 1) -> np.ndarray:
+        """Frames of a clip, as a read-only view of the map.
+
+        Args:
+            clip: Row of the clip in the index.
+            start: First frame, counted from the clip's first.
+            count: How many.
+            interval: Distance between two of them.
+
+        Returns:
+            uint8 (count, H, W, 3).
+
+        Raises:
+            IndexError: the clip has no such frames.
+        """
+        row = self.clips[clip]
+        span = (count - 1) * interval + 1
+        if start < 0 or count < 1 or start + span > row.length:
+            raise IndexError(f"clip {row.id} has {row.length} frames, not {start} to {start + span - 1}")
+        first = row.offset + start
+        return self._maps[row.shard][first : first + span : interval]
+
+    def verify(self) -> None:
+        """Hashes every shard.
+
+        Raises:
+            UserError: one differs from what was written.
+        """
+        for name, shard in self.meta["shards"].items():
+            with (self.folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
+                    raise UserError(f"{self.folder / name} has changed since it was written: run `dvc checkout`")

@@ -1,0 +1,190 @@
+"""The verdict on a model: its metrics on test beside `copy_last` and `flow_gate`, how sure they are, and pictures.
+
+In: a model folder, shards, the split. Out: `windows.parquet`, `rollout.parquet` and `pictures/` for the report and
+the registry, and the figures for `results/evaluate/metrics.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from vidpred.config import Params
+from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, read_windows, task_of
+from vidpred.data.shards import Shards
+from vidpred.data.split import read_split
+from vidpred.errors import UserError
+from vidpred.evaluation.intervals import beats, paired_gain, why_not
+from vidpred.evaluation.pictures import write_filmstrip, write_pair
+from vidpred.evaluation.scoring import score_frames, score_model
+from vidpred.models import zoo
+from vidpred.models.files import load_model
+from vidpred.models.predict import flow_gate
+from vidpred.models.rollout import rollout
+from vidpred.training.metrics import UNITS
+from vidpred.types import Predictor, Task, Window, to_uint8
+from vidpred.workspace import fresh_folder
+
+log = logging.getLogger(__name__)
+
+FIT_WINDOWS = 64
+"""Validation windows that `flow_gate` is fitted on."""
+
+
+def metric_columns(rows: pd.DataFrame) -> list[str]:
+    """The columns of a table of scores that are metrics, in the order of `UNITS`."""
+    return [name for name in UNITS if name in rows]
+
+
+def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) -> Predictor:
+    """`flow_gate` with its exponent, blur and prior fitted on validation windows."""
+    windows = evenly(evaluation_windows(read_split(split, "val"), task=params.task), FIT_WINDOWS)
+    frames = read_windows(shards, windows, count=task.context + task.horizon, interval=task.interval)
+    step = params.evaluate.batch_size
+    batches = [
+        make_batch(frames[i : i + step], context=task.context, flow=params.flow) for i in range(0, len(frames), step)
+    ]
+    return flow_gate.build(flow_gate.fit(batches, task), task).eval()
+
+
+def evaluate(
+    model_folder: Path,
+    *,
+    shards_folder: Path,
+    split: Path,
+    by_time: bool,
+    out: Path,
+    params: Params,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Judges a model on the test part and returns the figures.
+
+    Args:
+        model_folder: With `model.safetensors` and `model.json`.
+        shards_folder: Of frames.
+        split: Folder of the split.
+        by_time: Whether the split is by time: then stretches of a video are drawn, not whole groups.
+        out: Written anew.
+        params: All of params.yaml.
+        device: Where to compute.
+
+    Raises:
+        UserError: the model is for another task, or no test clip is long enough.
+    """
+    shards = Shards(shards_folder)
+    model, info = load_model(model_folder)
+    task = task_of(shards, params.task)
+    _same_task(info["task"], task)
+    test = read_split(split, "test")
+    windows = evaluation_windows(test, task=params.task, per_clip=params.evaluate.windows_per_clip)
+    if not windows:
+        raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
+    models = {
+        info["name"]: model,
+        "copy_last": zoo.build("copy_last", {}, task).eval(),
+        "flow_gate": fitted_flow_gate(shards, split, params, task),
+    }
+    fresh_folder(out)
+    batch_size = params.evaluate.batch_size
+    tables = {}
+    for name, one in models.items():
+        tables[name] = score_model(
+            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
+        )
+        log.info("%s: PD %.2f on %d test windows", name, tables[name]["perceptual_distance"].mean(), len(windows))
+    _write(out / "windows.parquet", tables)
+    steps, room = _rollout_windows(test, params)
+    rolled = {
+        name: score_frames(
+            one, shards, room, task=task, frames=steps, flow=params.flow, batch_size=batch_size, device=device
+        )
+        for name, one in models.items()
+    }
+    curves = {name: rows.groupby("step", as_index=False)[metric_columns(rows)].mean() for name, rows in rolled.items()}
+    _write(out / "rollout.parquet", curves)
+    shown = evenly(room, params.evaluate.pictures)
+    _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
+    return {
+        "model": {
+            "name": info["name"],
+            "parameters": zoo.parameters(model),
+            "operations": zoo.operations(model.cpu(), task),
+        },
+        "windows": len(windows),
+        "split": "time" if by_time else "group",
+        "test": {name: rows[metric_columns(rows)].mean().to_dict() for name, rows in tables.items()},
+    } | _gains(tables, info["name"], by_time=by_time)
+
+
+def _same_task(trained: dict[str, Any], asked: Task) -> None:
+    wrong = [
+        f"{name} {trained[name]} (params.yaml and shards: {getattr(asked, name)})"
+        for name in ("context", "horizon", "interval", "height", "width")
+        if trained[name] != getattr(asked, name)
+    ]
+    if wrong:
+        raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
+
+
+def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict[str, Any]:
+    mine = tables[name]
+
+    def gain(metric: str, baseline: str) -> Any:
+        blocks = mine["block"] if by_time else None
+        return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks)
+
+    distances = {m: gain(m, "copy_last") for m in ("perceptual_distance", "l1", "mse")}
+    over_copy = distances["perceptual_distance"]
+    means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
+    return {
+        "gains": {
+            "pooled": {m: g["pooled"] for m, g in distances.items()},
+            "macro": {m: g["macro"] for m, g in distances.items()},
+            "psnr_db": float(means[name]["psnr_db"] - means["copy_last"]["psnr_db"]),
+        },
+        "over_copy_last": over_copy,
+        "over_flow_gate": gain("perceptual_distance", "flow_gate"),
+        "beats_copy_last": beats(over_copy),
+        "why_not": why_not(over_copy),
+    }
+
+
+def _rollout_windows(test: Sequence[Any], params: Params) -> tuple[int, list[Window]]:
+    """How far to roll out, as far as clips allow, and from where."""
+    for steps in range(params.evaluate.rollout, 0, -1):
+        windows = evaluation_windows(test, task=params.task, per_clip=1, frames=params.task.context + steps)
+        if windows:
+            if steps < params.evaluate.rollout:
+                log.info("the longest test clips have room for a rollout of %d steps", steps)
+            return steps, evenly(windows, params.evaluate.rollout_windows)
+    raise UserError("no test clip has a frame after its context")
+
+
+def _write(path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    pd.concat([rows.assign(model=name) for name, rows in tables.items()], ignore_index=True).to_parquet(path)
+
+
+@torch.no_grad()
+def _pictures(
+    folder: Path, model: Predictor, shards: Shards, windows: Sequence[Window], task: Task, steps: int, params: Params,
+    device: torch.device,
+) -> None:  # fmt: skip
+    folder.mkdir()
+    captions = []
+    for i, window in enumerate(windows):
+        frames = read_windows(shards, [window], count=task.context + steps, interval=task.interval)
+        batch = make_batch(frames, context=task.context, device=device)
+        output = rollout(model, batch.context, steps, flow=lambda c: flow_of(c, params.flow), clamp=True)
+        predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
+        context, truth = frames[0, : task.context], frames[0, task.context :]
+        clip = shards.clips[window.clip]
+        write_filmstrip(folder / f"{i}.png", context, truth, predicted)
+        write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
+        captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
+    (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")

@@ -1,0 +1,102 @@
+"""How sure a gain is: 95 % intervals by a paired bootstrap over what is independent.
+
+Whole groups are drawn, or where the split is by time, stretches of two seconds within each video. `pooled` weighs
+every window alike, `macro` every group: a gain on one long video is not a gain on videos.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+DRAWS = 2000
+"""Bootstrap samples."""
+MIN_UNITS = 20
+"""Independent units that a claim needs at least."""
+FLOOR = 0.1
+"""Added to each mean distance before ratios, in PD's grey levels: a frozen video divides nothing by nothing."""
+
+
+class Gain(TypedDict):
+    """A relative gain: 0.2 is a fifth less distance than the baseline's."""
+
+    pooled: float
+    macro: float
+    pooled_interval: list[float]
+    macro_interval: list[float]
+    units: int
+    """Independent units that the interval rests on."""
+
+
+def paired_gain(
+    candidate: ArrayLike, baseline: ArrayLike, groups: ArrayLike, *, blocks: ArrayLike | None = None, seed: int = 0
+) -> Gain:
+    """The gain of a candidate over a baseline on the same windows, with its 95 % intervals.
+
+    Args:
+        candidate: (N,) distance of each window; lower is better.
+        baseline: (N,) the other model's.
+        groups: (N,) name of the group of each window.
+        blocks: (N,) name of the block of each window, each within one group; drawn within groups instead of whole
+            groups. None: groups are drawn.
+        seed: Of the draws.
+    """
+    mine, other = np.asarray(candidate, np.float64), np.asarray(baseline, np.float64)
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    unit = group if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
+    units = int(unit.max()) + 1
+    sums = np.stack([np.bincount(unit, x, minlength=units) for x in (mine, other, np.ones_like(mine))])
+    of_unit = np.zeros(units, np.int64)
+    of_unit[unit] = group
+    rng = np.random.default_rng(seed)
+    if blocks is None:
+        draws = rng.integers(0, units, (DRAWS, units))
+    else:  # within each group, so that every video keeps its weight
+        members = [np.flatnonzero(of_unit == g) for g in range(int(group.max()) + 1)]
+        draws = np.concatenate([m[rng.integers(0, len(m), (DRAWS, len(m)))] for m in members], axis=1)
+    pooled = [_pooled(sums[:, d]) for d in draws]
+    macro = [_macro(sums[:, d], d if blocks is None else of_unit[d], whole=blocks is None) for d in draws]
+    return {
+        "pooled": _pooled(sums),
+        "macro": _macro(sums, of_unit, whole=blocks is None),
+        "pooled_interval": _middle(pooled),
+        "macro_interval": _middle(macro),
+        "units": units,
+    }
+
+
+def beats(gain: Gain) -> bool:
+    """Whether the whole interval lies above zero, pooled and macro, and rests on enough units for a claim."""
+    return gain["units"] >= MIN_UNITS and min(gain["pooled_interval"][0], gain["macro_interval"][0]) > 0
+
+
+def why_not(gain: Gain) -> str:
+    """What keeps a gain from being a claim, in words; empty where it is one."""
+    if gain["units"] < MIN_UNITS:
+        return f"only {gain['units']} independent groups or stretches to judge by; a claim needs {MIN_UNITS}"
+    low, high = min(gain["pooled_interval"], gain["macro_interval"])
+    if low > 0:
+        return ""
+    verdict = "holds zero" if high > 0 else "says that it is worse"
+    return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} %, {verdict}"
+
+
+def _pooled(sums: NDArray[np.float64]) -> float:
+    mine, other, count = sums.sum(axis=1)
+    return float(1 - (mine / count + FLOOR) / (other / count + FLOOR))
+
+
+def _macro(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool) -> float:
+    """One minus the geometric mean over groups of the ratio of their means; a group drawn twice counts twice."""
+    if not whole:
+        sums = np.stack([np.bincount(group, s, minlength=int(group.max()) + 1) for s in sums])
+        sums = sums[:, sums[2] > 0]
+    mine, other, count = sums
+    return float(1 - np.exp(np.mean(np.log((mine / count + FLOOR) / (other / count + FLOOR)))))
+
+
+def _middle(values: list[float]) -> list[float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return [float(low), float(high)]

@@ -1,0 +1,60 @@
+"""Local matching costs between two frames: motion, made visible to a convolutional network.
+
+Matching is multiplicative, and a small network does not discover it in minutes; so it is built in. For every pixel
+of the later frame and every displacement within a radius, the cost is how much the displaced earlier frame differs
+around it. There is nothing to train, and no gradient flows through.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def displacements(radius: int, device: torch.device) -> Tensor:
+    """(D, 2) float32: all (x, y) of a square of side 2·radius + 1, row by row; D = (2·radius + 1)²."""
+    line = torch.arange(-radius, radius + 1, dtype=torch.float32, device=device)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+@torch.no_grad()
+def matching_cost(later: Tensor, earlier: Tensor, *, radius: int, window: int = 3) -> Tensor:
+    """How badly `later` at p matches `earlier` at p + d, for every displacement d.
+
+    Args:
+        later: (B, C, H, W) float32 in [0, 1].
+        earlier: The same shape.
+        radius: Largest displacement along x and y, in pixels of these frames.
+        window: Side of the square over which differences are averaged; odd.
+
+    Returns:
+        (B, D, H, W) float32 mean absolute difference, displacements in the order of `displacements`. Beyond the
+        border the nearest pixel is taken.
+    """
+    height, width = later.shape[-2:]
+    padded = F.pad(earlier, (radius,) * 4, mode="replicate")
+    displaced = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2r+1, 2r+1, H, W), a view
+    cost = (later[:, :, None, None] - displaced).abs_().mean(dim=1).flatten(1, 2)
+    padding = (window // 2,) * 4
+    return F.avg_pool2d(F.pad(cost, padding, mode="replicate"), window, stride=1)
+
+
+@torch.no_grad()
+def expected_flow(cost: Tensor, *, radius: int, sharpness: float = 60.0) -> Tensor:
+    """The mean displacement under softmax(−sharpness·cost): flow from the later frame back to the earlier one.
+
+    Args:
+        cost: (B, D, H, W), as `matching_cost` gives it.
+        radius: The one the costs were computed with.
+        sharpness: Costs differ by about 1/sharpness before one displacement wins. A small pull towards rest
+            decides where nothing does, such as on a plain background.
+
+    Returns:
+        (B, 2, H, W) float32, (x, y) in pixels of these frames.
+    """
+    grid = displacements(radius, cost.device)
+    rest = 0.002 * grid.norm(dim=1)
+    weights = torch.softmax(-sharpness * (cost + rest[None, :, None, None]), dim=1)
+    return torch.einsum("bdhw,dk->bkhw", weights, grid)

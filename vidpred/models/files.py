@@ -1,0 +1,141 @@
+"""A trained model on disk: a folder of `model.safetensors` (weights) and `model.json` (all else); no pickle.
+
+model.json: {"name", "config" (complete), "task", "data_id", "versions": {"torch", "vidpred"}, "weights_sha256", ...}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+import vidpred
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.types import Predictor, Task
+
+WEIGHTS = "model.safetensors"
+INFO = "model.json"
+
+
+def save_model(
+    folder: Path,
+    model: Predictor,
+    *,
+    name: str,
+    config: Mapping[str, object],
+    task: Task,
+    info: Mapping[str, object],
+) -> dict[str, Any]:
+    """Writes both files, each under a temporary name that is then renamed; the same weights give the same bytes.
+
+    Args:
+        folder: Made if missing.
+        model: Its weights and buffers are written as they are.
+        name: Of the zoo.
+        config: Fields that differ from the model's defaults, or all.
+        task: What it was trained for.
+        info: `data_id` and `training`, and whatever else model.json is to hold.
+
+    Returns:
+        What model.json says.
+
+    Raises:
+        UserError: unknown name or config field.
+        ValueError: `info` has a key that is written from elsewhere.
+    """
+    # contiguous, for layouts such as channels-last; cloned, for weights that share memory: safetensors refuses both
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in model.state_dict().items()}
+    weights = save(tensors)
+    said: dict[str, Any] = {
+        "name": name,
+        "config": dataclasses.asdict(zoo.config_of(name, config)),
+        "task": dataclasses.asdict(task),
+        "versions": {"torch": str(torch.__version__), "vidpred": vidpred.__version__},
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    if clash := said.keys() & info.keys():
+        raise ValueError(f"info must not hold {', '.join(sorted(clash))}: save_model writes these")
+    said |= info
+    folder.mkdir(parents=True, exist_ok=True)
+    # weights first: what an interruption leaves behind fails the checksum instead of loading
+    _write(folder / WEIGHTS, weights)
+    _write(folder / INFO, (json.dumps(said, indent=2, sort_keys=True) + "\n").encode())
+    return said
+
+
+def load_model(folder: Path) -> tuple[Predictor, dict[str, Any]]:
+    """The model, in eval mode on the CPU, and what its model.json says.
+
+    Raises:
+        UserError: a file is missing or damaged, the weights are not those of model.json, or the zoo has no such model.
+    """
+    info = _read_info(folder)
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{folder / WEIGHTS} cannot be read ({error.strerror}): copy the model's folder again"
+        ) from None
+    found = hashlib.sha256(weights).hexdigest()
+    if found != info["weights_sha256"]:
+        raise UserError(
+            f"{folder / WEIGHTS} is damaged or of another model (sha256 {found[:12]}…, {INFO} says "
+            f"{str(info['weights_sha256'])[:12]}…): copy the model's folder again"
+        )
+    model = zoo.build(info["name"], info["config"], task_from(info["task"], where=folder / INFO))
+    try:
+        model.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError):
+        written = info.get("versions", {}).get("vidpred", "another version")
+        raise UserError(
+            f"the weights in {folder} do not fit this version's {info['name']}: "
+            f"they were written by vidpred {written}, this is {vidpred.__version__}"
+        ) from None
+    return model.eval(), info
+
+
+def task_from(fields: object, *, where: object = INFO) -> Task:
+    """The task that model.json holds.
+
+    Raises:
+        UserError: fields are missing or unknown.
+    """
+    try:
+        return Task(**fields)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UserError(f"the task in {where} is not one that this version knows ({error})") from None
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / INFO).read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{folder / INFO} cannot be read ({error.strerror}): {folder} is no folder of a trained model"
+        ) from None
+    except ValueError:
+        raise UserError(f"{folder / INFO} is not JSON: copy the model's folder again") from None
+    wanted = ("name", "config", "task", "weights_sha256")
+    missing = [key for key in wanted if not isinstance(info, dict) or key not in info]
+    if missing:
+        raise UserError(f"{folder / INFO} lacks {', '.join(missing)}: copy the model's folder again")
+    whole: dict[str, Any] = info
+    return whole
+
+
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+"""The last context frame, for every step: the bar that every model has to clear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vidpred.types import Output, Predictor, Task
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to choose."""
+
+
+class CopyLast(Predictor):
+    """(B, T, C, H, W) in, its last frame `steps` times out; no parameters."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.steps = task.horizon
+
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+        """See `Predictor.forward`."""
+        return Output(context[:, -1:].expand(-1, self.steps, -1, -1, -1))
+
+
+def build(config: Config, task: Task) -> CopyLast:  # noqa: ARG001 - nothing to choose
+    """A `CopyLast` that gives the whole horizon."""
+    return CopyLast(task)

@@ -1,0 +1,37 @@
+"""Motion goes on: the last frame, carried one step further along the optical flow that led to it.
+
+Backward warping takes the flow at the place where a pixel arrives instead of where it left, which is right where motion
+is smooth and smears where it is not. Further frames by feeding that back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from vidpred.models.blocks.warp import warp
+from vidpred.types import Output, Predictor, Task
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to choose."""
+
+
+class FlowExtrapolation(Predictor):
+    """Context (B, T, C, H, W) and its flow in, one frame out; no parameters."""
+
+    needs_flow: ClassVar[bool] = True
+
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
+        """See `Predictor.forward`."""
+        if flow is None:
+            raise ValueError("flow_extrapolation needs optical flow: pass flow=")
+        return Output(warp(context[:, -1], flow[:, -1])[:, None])
+
+
+def build(config: Config, task: Task) -> FlowExtrapolation:  # noqa: ARG001 - nothing to choose, and any task will do
+    """A `FlowExtrapolation`."""
+    return FlowExtrapolation()

@@ -1,0 +1,154 @@
+"""The report's charts: data frames in, inline SVG out, in colours that the page's style sheet sets, light and dark."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.typing import RcKeyType
+
+INK, GRID = "#010101", "#020202"
+"""Stand for `--ink-soft` and `--line` until the SVG is in the page."""
+PALETTE = ("#030303", "#040404", "#050505", "#060606", "#070707", "#080808")
+"""Stand for `--series-1` …: the model first, then the baselines or further models."""
+GOOD, BAD = "#090909", "#0a0a0a"
+"""Stand for `--good` and `--bad`."""
+_VARIABLES = {INK: "--ink-soft", GRID: "--line", GOOD: "--good", BAD: "--bad"} | {
+    colour: f"--series-{i}" for i, colour in enumerate(PALETTE, 1)
+}
+_STYLE: dict[RcKeyType, Any] = {
+    "svg.fonttype": "none",  # text stays text: sharp, searchable, in the page's font
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+}
+
+
+def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, label: str) -> str:
+    """A metric per step ahead, a line a model; `rollout` has columns model, step and the metric."""
+    with rc_context(_STYLE):
+        figure, axes = _axes(5.2, 3.2)
+        for name, colour in _coloured(models):
+            rows = rollout[rollout["model"] == name].sort_values("step")
+            first = colour == PALETTE[0]
+            axes.plot(
+                rows["step"], rows[metric], color=colour, marker="o", markersize=4 if first else 3,
+                linewidth=2.4 if first else 1.5, label=name, zorder=3 if first else 2,
+            )  # fmt: skip
+        axes.set(xlabel="steps ahead", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(axes)
+        return _svg(figure, f"{label} of {', '.join(models)} per step of the rollout", f"rollout-{metric}")
+
+
+def training_chart(training: pd.DataFrame, name: str) -> str:
+    """Validation PD over steps, beside copying the last frame on the same windows."""
+    with rc_context(_STYLE):
+        figure, axes = _axes(5.2, 3.2)
+        axes.plot(
+            training["step"], training["val_perceptual_distance"], color=PALETTE[0], marker="o", markersize=4,
+            linewidth=2.4, label=name, zorder=3,
+        )  # fmt: skip
+        axes.axhline(training["val_copy_last"].iloc[-1], color=PALETTE[1], linewidth=1.5, label="copy_last")
+        axes.set(xlabel="optimiser steps", ylabel="PD on validation")
+        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), training["val_copy_last"].max()))
+        _legend(axes)
+        return _svg(figure, "Perceptual distance on validation windows over training steps", "training")
+
+
+def sweep_chart(trials: pd.DataFrame, best: int) -> str:
+    """Validation PD of every trial over its steps, a colour a model; a line that ends early was stopped by ASHA.
+
+    Args:
+        trials: With columns trial, model and curve (JSON: a list of [step, PD]).
+        best: The trial that won; its line is thicker.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(5.2, 3.2)
+        labelled = set()
+        colours = dict(_coloured(list(dict.fromkeys(trials["model"]))))
+        for row in trials.to_dict("records"):
+            curve = np.array(json.loads(row["curve"]), float).reshape(-1, 2)
+            won = row["trial"] == best
+            axes.plot(
+                curve[:, 0], curve[:, 1], color=colours[row["model"]],
+                linewidth=2.6 if won else 1.3, zorder=3 if won else 2,
+                label="_" + row["model"] if row["model"] in labelled else row["model"],
+            )  # fmt: skip
+            axes.scatter(curve[-1:, 0], curve[-1:, 1], color=colours[row["model"]], s=46 if won else 16, zorder=3)
+            labelled.add(row["model"])
+        axes.set(xlabel="optimiser steps", ylabel="PD on validation")
+        _legend(axes)
+        return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
+
+
+def group_chart(gains: pd.Series[float]) -> str:
+    """The gain of every group of test clips as a bar, worst to best; above zero is better than copying."""
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 2.2)
+        ordered = np.sort(gains.to_numpy())
+        axes.bar(range(len(ordered)), ordered, width=0.86, color=[GOOD if g > 0 else BAD for g in ordered])
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_xticks([])
+        axes.set_xlabel(f"the {len(ordered)} groups of the test part, worst to best")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(visible=False, axis="x")
+        return _svg(figure, "Gain over copy_last for every group of the test part", "groups")
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _coloured(models: Sequence[str]) -> Iterable[tuple[str, str]]:
+    return zip(models, _cycle(PALETTE, len(models)), strict=True)
+
+
+def _cycle(colours: Sequence[str], count: int) -> list[str]:
+    return [colours[i % len(colours)] for i in range(count)]
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, handlelength=1.4, columnspacing=1.4)
+
+
+def _svg(figure: Figure, description: str, name: str) -> str:
+    """The figure as an <svg> element; `name` keeps the ids inside apart from those of other charts."""
+    file = io.StringIO()
+    with rc_context({"svg.hashsalt": name, "svg.id": name}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    svg = re.sub(r"font(?:-family)?: ?[^;\"]*sans[^;\"]*(;?)", _without_family, svg)
+    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def _without_family(match: re.Match[str]) -> str:
+    size = re.search(r"[\d.]+px", match[0])
+    return f"font-size: {size[0]}{match[1]}" if size else ""

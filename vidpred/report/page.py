@@ -1,0 +1,185 @@
+"""Puts the report together: `Inputs` in, one HTML page out that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from vidpred import __version__
+from vidpred.report import charts
+from vidpred.report.inputs import Inputs
+from vidpred.workspace import atomic
+
+BASELINES = ("copy_last", "flow_gate")
+LISTED = 200
+"""Set-aside files named in the page; the others are counted."""
+
+
+class Metric(NamedTuple):
+    """How a metric is shown."""
+
+    label: str
+    unit: str
+    higher_is_better: bool | None
+    form: str
+
+
+METRICS = {
+    "perceptual_distance": Metric("PD", "", False, "{:.2f}"),
+    "psnr_db": Metric("PSNR", "dB", True, "{:.2f}"),
+    "ssim": Metric("SSIM", "", True, "{:.4f}"),
+    "l1": Metric("L1", "", False, "{:.4f}"),
+    "mse": Metric("MSE", "", False, "{:.5f}"),
+    "gdl": Metric("GDL", "", False, "{:.4f}"),
+    "sharpness_db": Metric("Sharpness", "dB", True, "{:.2f}"),
+    "edge_contrast": Metric("Edge contrast", "", None, "{:.4f}"),
+}
+
+
+def write_report(inputs: Inputs, path: Path, *, title: str) -> None:
+    """Writes the page, which holds its style, charts and pictures itself."""
+    with atomic(path) as part:
+        part.write_text(render(inputs, title=title), encoding="utf-8")
+
+
+def render(inputs: Inputs, *, title: str) -> str:
+    """The page as text."""
+    own = files("vidpred.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "count": "{:,}".format, "size": _size}
+    template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
+    style = Markup(own.joinpath("style.css").read_text(encoding="utf-8"))  # ours, not input
+    return template.render(title=title, style=style, version=__version__, **_content(inputs))
+
+
+def _content(inputs: Inputs) -> dict[str, Any]:
+    name: str = inputs.metrics["model"]["name"]
+    models = list(dict.fromkeys([name, *BASELINES]))
+    gains = group_gains(inputs.windows, name)
+    set_aside = inputs.sources[inputs.sources["status"] != "kept"]
+    best = int(inputs.trials["trial"].iloc[int(inputs.trials["perceptual_distance"].argmin())])
+    drawn = {
+        "rollout_pd": charts.rollout_chart(inputs.rollout, models, "perceptual_distance", "PD"),
+        "rollout_psnr": charts.rollout_chart(inputs.rollout, models, "psnr_db", "PSNR, dB"),
+        "training": charts.training_chart(inputs.training, name),
+        "sweep": charts.sweep_chart(inputs.trials, best),
+        "groups": charts.group_chart(gains),
+    }
+    return {
+        "metrics": inputs.metrics,
+        "name": name,
+        "models": models,
+        "best_step": inputs.training.iloc[int(inputs.training["val_perceptual_distance"].argmin())].to_dict(),
+        "uri": f"models:/{inputs.receipt['name']}@{inputs.receipt['alias']}"
+        if inputs.receipt["alias"]
+        else "models/trained",
+        "worst_pd": max(inputs.metrics["test"][m]["perceptual_distance"] for m in models),
+        "table": metric_table(inputs.metrics["test"], models),
+        "charts": {key: Markup(svg) for key, svg in drawn.items()},
+        "groups_ahead": int((gains > 0).sum()),
+        "groups": len(gains),
+        "trials": trial_rows(inputs.trials, best),
+        "pictures": [
+            {
+                "source": picture.source,
+                "steps": picture.steps,
+                "start": picture.start,
+                "moving": _data_uri(picture.moving, "image/gif"),
+                "strip": _data_uri(picture.strip, "image/png"),
+            }
+            for picture in inputs.pictures
+        ],
+        "fetch": inputs.fetch,
+        "transcode": inputs.transcode,
+        "split": inputs.split,
+        "set_aside": set_aside.head(LISTED)[["name", "status", "reason"]].to_dict("records"),
+        "set_aside_more": max(0, len(set_aside) - LISTED),
+        "receipt": inputs.receipt,
+        "model": inputs.model,
+        "params": inputs.params,
+        "params_text": {key: yaml.safe_dump(value, sort_keys=False).strip() for key, value in inputs.params.items()},
+        "trained_text": yaml.safe_dump(
+            {"model": inputs.model["name"], "config": inputs.model["config"], **inputs.model["training"]},
+            sort_keys=False,
+        ).strip(),
+    }
+
+
+def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
+    """PD's relative gain over copy_last for each group, from the rows of both models on the same windows."""
+    mine, copied = (
+        windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean()
+        for model in (name, "copy_last")
+    )
+    gains: pd.Series[float] = (1 - mine / copied.clip(lower=1e-6)).where(copied > 0, 0.0)
+    return gains
+
+
+def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> dict[str, Any]:
+    """Headings and rows of the table of all metrics; in each column the best figure is marked."""
+    names = [metric for metric in test[models[0]] if all(metric in test[m] for m in models)]
+    shown = [(metric, METRICS.get(metric, Metric(metric, "", None, "{:.4g}"))) for metric in names]
+    best = {}
+    for metric, how in shown:
+        if how.higher_is_better is not None:
+            best[metric] = (max if how.higher_is_better else min)(test[m][metric] for m in models)
+    return {
+        "headings": [how for _, how in shown],
+        "rows": [
+            {
+                "name": model,
+                "cells": [(how.form.format(test[model][m]), best.get(m) == test[model][m]) for m, how in shown],
+            }
+            for model in models
+        ],
+    }
+
+
+def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:
+    """Trials of the sweep, best first, with what was drawn for each as short text; failed ones last, with why."""
+    rows = []
+    for row in trials.sort_values("perceptual_distance").to_dict("records"):
+        drawn = json.loads(row["config"]) | json.loads(row["train"])
+        failed = bool(row["error"]) or math.isnan(row["perceptual_distance"])
+        rows.append(
+            {
+                "model": row["model"],
+                "settings": ", ".join(f"{name} {_short(value)}" for name, value in drawn.items()) or "defaults",
+                "steps": int(row["step"]),
+                "failed": row["error"] or "no validation" if failed else "",
+                "distance": float(row["perceptual_distance"]),
+                "gain": float(row["val_gain"]),
+                "won": row["trial"] == best,
+            }
+        )
+    return rows
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.1f} %".replace("-", "−")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,1 @@
+"""Using a trained model: `predictor` on frames in memory, `predict` on files."""

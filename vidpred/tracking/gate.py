@@ -1,0 +1,147 @@
+"""Which alias a new version gets: `champion` is earned on the test windows, never by arrival.
+
+In: the candidate's scores, what it was made from, and the present champion as a local folder. Out: the alias and the
+reason in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pandas as pd
+import torch
+
+from vidpred import workspace
+from vidpred.config import FlowParams
+from vidpred.data.shards import Shards
+from vidpred.data.split import read_split
+from vidpred.errors import UserError
+from vidpred.evaluation.intervals import beats, paired_gain, why_not
+from vidpred.evaluation.scoring import score_model
+from vidpred.models.files import load_model, task_from
+from vidpred.tracking.package import SEEN
+from vidpred.types import Window
+
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+
+_METRIC = "perceptual_distance"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict."""
+
+    alias: Literal["champion", "challenger"] | None
+    """`challenger`: it could not be compared with the champion. None: it lost."""
+    reason: str
+    """In words."""
+    champion: dict[str, Any] = field(default_factory=dict)
+    """`weights_sha256` of the champion that it was held against, and the gain over it where it was compared."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What versions are compared on."""
+
+    info: Mapping[str, Any]
+    """The candidate's model.json."""
+    metrics: Mapping[str, Any]
+    """results/evaluate/metrics.json."""
+    windows: pd.DataFrame
+    """The candidate's rows of windows.parquet."""
+    shards: Shards
+    """The frames."""
+    split: Path
+    """Folder of the split."""
+    flow: FlowParams
+    """How flow is computed."""
+    batch_size: int
+    """Windows predicted at once."""
+    device: torch.device
+    """Where to compute."""
+
+
+def seen_by(shards: Shards, split: Path) -> dict[str, Any]:
+    """What a model trained on this split has seen: groups and sources of train and val, and which split it was."""
+    clips = [shards.clips[s.clip] for part in ("train", "val") for s in read_split(split, part)]
+    segments = {
+        part: [(s.clip, s.start, s.length) for s in read_split(split, part)] for part in ("train", "val", "test")
+    }
+    return {
+        "data_id": shards.data_id,
+        "groups": sorted({clip.group for clip in clips}),
+        "sources": sorted({clip.sha256 for clip in clips}),
+        "split_sha256": workspace.digest({"data_id": shards.data_id, "segments": segments}),
+    }
+
+
+def decide(bench: Bench, champion: Path | None, *, called: str = "the champion") -> Decision:
+    """The alias of a candidate that is not the champion itself.
+
+    Args:
+        bench: What it is compared on.
+        champion: The present champion's folder; None: there is none.
+        called: The champion, in the reason.
+    """
+    if not bench.metrics["beats_copy_last"]:
+        why = bench.metrics.get("why_not") or "the interval of its gain holds zero"
+        return Decision(None, f"it does not beat copy_last: {why}")
+    if champion is None:
+        return Decision(CHAMPION, "it beats copy_last, and there was no champion")
+    try:
+        model, info = load_model(champion)
+        seen = json.loads((champion / SEEN).read_bytes())
+    except (UserError, OSError, ValueError) as error:
+        return Decision(CHALLENGER, f"not compared: {called} cannot be loaded here ({error})")
+    against = {"weights_sha256": info["weights_sha256"]}
+    other = _other_task(info["task"], bench.info["task"])
+    if other:
+        return Decision(CHALLENGER, f"not compared: {called} is for another task, {other}", against)
+    known = _has_seen(seen, bench)
+    if known:
+        return Decision(CHALLENGER, f"not compared: {called} was trained on {known}", against)
+    clips = {clip.id: row for row, clip in enumerate(bench.shards.clips)}
+    mine = bench.windows
+    rows = score_model(
+        model,
+        bench.shards,
+        [Window(clips[clip], int(start)) for clip, start in zip(mine["clip"], mine["start"], strict=True)],
+        task=task_from(bench.info["task"]),
+        flow=bench.flow,
+        batch_size=bench.batch_size,
+        device=bench.device,
+    )
+    blocks = mine["block"] if bench.metrics["split"] == "time" else None
+    gain = paired_gain(mine[_METRIC], rows[_METRIC], mine["group"], blocks=blocks)
+    against |= {_METRIC: float(rows[_METRIC].mean()), "gain": dict(gain)}
+    told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on the same {len(mine)} test windows"
+    if beats(gain):
+        return Decision(CHAMPION, f"it beats copy_last and {called}: {told}", against)
+    return Decision(None, f"it does not beat {called}: {told}; {why_not(gain)}", against)
+
+
+def _other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
+    """How two tasks differ, in words; empty where they agree."""
+    names = sorted({*champion, *candidate})
+    return ", ".join(
+        f"{n} {champion.get(n)} instead of {candidate.get(n)}" for n in names if champion.get(n) != candidate.get(n)
+    )
+
+
+def _has_seen(seen: Mapping[str, Any], bench: Bench) -> str:
+    """Which of the test clips a model knows, in words; empty where none."""
+    if seen.get("split_sha256") == seen_by(bench.shards, bench.split)["split_sha256"]:
+        return ""  # the very same split; by time its groups are in every part, the frames are not
+    test = [bench.shards.clips[s.clip] for s in read_split(bench.split, "test")]
+    groups = {clip.group for clip in test} & set(seen.get("groups", ()))
+    sources = {clip.source for clip in test if clip.sha256 in set(seen.get("sources", ()))}
+    known = sorted(groups or sources)
+    if not known:
+        return ""
+    more = f" and {len(known) - 3} more" if len(known) > 3 else ""
+    return f"{len(known)} of the {'groups' if groups else 'files'} in this test part ({', '.join(known[:3])}{more})"

@@ -1,0 +1,1 @@
+"""Losses, metrics, and the loop that trains a model of the zoo."""

@@ -1,0 +1,42 @@
+"""What a run reads: shards, the windows to train on and those to validate on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidpred.config import FlowParams, Params
+from vidpred.data.clips import evaluation_windows, evenly, task_of
+from vidpred.data.shards import Shards
+from vidpred.data.split import read_split
+from vidpred.types import Segment, Task, Window
+
+
+@dataclass(frozen=True)
+class Data:
+    """Opened shards, and which of their frames are for what."""
+
+    shards: Shards
+    train: list[Segment]
+    """Drawn from at random."""
+    val: list[Window]
+    """Always the same ones."""
+    task: Task
+    flow: FlowParams
+
+
+def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
+    """Opens the shards and the split.
+
+    Raises:
+        UserError: as `Shards` and `read_split`.
+    """
+    shards = Shards(shards_folder)
+    windows = evaluation_windows(read_split(split, "val"), task=params.task)
+    return Data(
+        shards=shards,
+        train=read_split(split, "train"),
+        val=evenly(windows, params.train.val_windows),
+        task=task_of(shards, params.task),
+        flow=params.flow,
+    )

@@ -1,0 +1,116 @@
+"""The chosen configuration at the full budget, kept as a model folder.
+
+In: best.yaml of the sweep, or the model that `train` names. Out: `model.safetensors`, `model.json` and
+`metrics.jsonl`; and `curves.csv` for plots.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from vidpred.config import TrainParams
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import save_model
+from vidpred.training.data import Data
+from vidpred.training.loop import Row, Trainer
+from vidpred.workspace import fresh_folder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is to be trained."""
+
+    model: str
+    config: dict[str, Any]
+    params: TrainParams
+    """`train` of params.yaml with the sweep's changes."""
+
+
+def choose(params: TrainParams, best: Path) -> Choice:
+    """The model that `train` names, else the sweep's best.
+
+    Raises:
+        UserError: neither is there, or the model has nothing to train.
+    """
+    if params.model is not None:
+        chosen = Choice(params.model, dict(params.config), params)
+    else:
+        try:
+            found = yaml.safe_load(best.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{best} not found: run `dvc repro tune`, or name a model in train.model") from None
+        chosen = Choice(
+            found["model"], found["config"], TrainParams.model_validate(params.model_dump() | found["train"])
+        )
+    if not zoo.is_trained(chosen.model):
+        raise UserError(
+            f"{chosen.model} has nothing to train: name another in train.model, or leave it out of tune.models"
+        )
+    return chosen
+
+
+def train_model(
+    choice: Choice,
+    data: Data,
+    *,
+    folder: Path,
+    device: torch.device,
+    on_evaluation: Callable[[Trainer, Row], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """Trains to the full budget, going on from what `folder` holds.
+
+    Raises:
+        Stopped: `should_stop` said so; a checkpoint is written.
+        UserError: the loss stays without a finite value.
+    """
+    torch.manual_seed(choice.params.seed)
+    model = zoo.build(choice.model, choice.config, data.task)
+    trainer = Trainer(model, data, choice.params, steps=choice.params.steps, device=device, folder=folder)
+    log.info(
+        "training %s: %s parameters, %d steps of %d windows on %s in %s",
+        choice.model, f"{zoo.parameters(model):,}", trainer.steps, choice.params.batch_size, device,
+        str(trainer.dtype).removeprefix("torch."),
+    )  # fmt: skip
+    trainer.run(on_evaluation=on_evaluation, should_stop=should_stop)
+    return trainer
+
+
+def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) -> dict[str, Any]:
+    """Writes the model folder and the curves; returns figures for a summary."""
+    best = trainer.best
+    figures = {k: best[k] for k in ("val_perceptual_distance", "val_copy_last", "val_gain", "val_psnr_db")}
+    training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
+    fresh_folder(out)
+    save_model(
+        out,
+        trainer.best_model(),
+        name=choice.model,
+        config=choice.config,
+        task=trainer.data.task,
+        info={
+            "data_id": trainer.data.shards.data_id,
+            "fps": trainer.data.shards.fps,
+            "params": json.loads(choice.params.model_dump_json(exclude={"model", "config"})),
+            "training": training,
+        },
+    )
+    shutil.copyfile(trainer.folder / "metrics.jsonl", out / "metrics.jsonl")
+    curves.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(trainer.rows).to_csv(curves, index=False)
+    if best["val_perceptual_distance"] >= best["val_copy_last"]:
+        log.warning("the model is no better than copying the last frame: train longer, or see docs/training.md")
+    return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training

@@ -1,0 +1,144 @@
+"""The shape letters and the few types that every layer shares.
+
+Shapes are written with these letters, in this order, and appear as suffixes of names where it helps
+(`context_BTCHW`):
+
+    B  windows in a batch        C  colour channels (3: red, green, blue)
+    T  frames in time            H  rows of a frame, W  columns of a frame
+
+Frames are uint8 (T, H, W, C) on disk and on the way to the device, and float32 in [0, 1],
+(B, T, C, H, W), from there on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model is asked for. Two models can be compared only where these agree."""
+
+    context: int
+    """Frames that the model sees."""
+    horizon: int
+    """Frames that it predicts, one after the other."""
+    height: int
+    """Rows of a frame, in pixels."""
+    width: int
+    """Columns of a frame, in pixels."""
+    channels: int = 3
+    """Colour channels of a frame."""
+    interval: int = 1
+    """Distance between two frames of a window, in frames of the shard: 2 takes every second one."""
+    kind: str = "predict"
+    """`predict`: the frames that follow the context."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of `index.parquet`: an uncut stretch of frames of one source."""
+
+    id: str
+    """`<first 16 digits of the source's sha256>-<number of the clip in it>`."""
+    source: str
+    """The file as the user named it."""
+    sha256: str
+    """Of the source's bytes."""
+    group: str
+    """Clips of one group never straddle a split."""
+    label: str
+    """The class, or an empty string."""
+    shard: str
+    """File name of the shard that holds the frames."""
+    offset: int
+    """First frame in the shard."""
+    length: int
+    """Frames."""
+    fps: float
+    """Frames per second after transcoding."""
+    motion: float
+    """Mean absolute difference of neighbouring frames, in grey levels (0 to 255)."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip that belongs to one part (train, val or test) of the split."""
+
+    clip: int
+    """Row of the clip in the index."""
+    start: int
+    """First frame, counted from the clip's first."""
+    length: int
+    """Frames."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Context and horizon, cut from a clip when they are read."""
+
+    clip: int
+    """Row of the clip in the index."""
+    start: int
+    """First frame, counted from the clip's first."""
+
+
+class Batch(NamedTuple):
+    """What a model is trained and scored on."""
+
+    context: Tensor
+    """(B, T, C, H, W) float32 in [0, 1]."""
+    target: Tensor
+    """(B, horizon, C, H, W) float32 in [0, 1]."""
+    flow: Tensor | None
+    """(B, T-1, 2, H, W) float32 in pixels (x, y), from frame i+1 back to frame i of the context; only for
+    models that declare `needs_flow`."""
+
+
+class Output(NamedTuple):
+    """What a predictor returns."""
+
+    frames: Tensor
+    """(B, steps, C, H, W) float32, nominally in [0, 1]; not clamped, so that gradients live."""
+    auxiliary: tuple[Tensor, ...] = ()
+    """Further predictions of the same frames that a model wants trained with a small weight; empty in eval mode."""
+
+
+class Predictor(nn.Module):
+    """What every model of `models/predict` is: frames in, the next `steps` frames out.
+
+    A model that gives fewer frames than are asked for is rolled out on its own predictions by
+    `models.rollout`; so it never has to know how.
+    """
+
+    needs_flow: ClassVar[bool] = False
+    """Whether `forward` wants optical flow beside the context."""
+    steps: int = 1
+    """Frames that one `forward` gives."""
+
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
+        """Predicts the `steps` frames that follow.
+
+        Args:
+            context: (B, T, C, H, W) float32 in [0, 1].
+            flow: (B, T-1, 2, H, W) float32, as in `Batch.flow`; None unless `needs_flow`.
+        """
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, context: Tensor, flow: Tensor | None = None) -> Output:  # typed for callers
+        output: Output = super().__call__(context, flow)
+        return output
+
+
+def to_uint8(frames: Tensor) -> Tensor:
+    """What a user gets: [0, 1] floats of any shape, clamped and rounded to uint8."""
+    return frames.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def to_float(frames: Tensor) -> Tensor:
+    """uint8 (..., T, H, W, C) to float32 in [0, 1], (..., T, C, H, W)."""
+    return frames.movedim(-1, -3).float().div(255)

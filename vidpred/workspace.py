@@ -1,0 +1,204 @@
+"""Where things live on disk: the project's root, `VIDPRED_HOME`, keys of resumable work, locks, atomic writes.
+
+DVC deletes a stage's outputs before it runs the stage. So whatever must survive an interruption lives in
+`VIDPRED_HOME` (by default `runs/` of the main checkout), in a folder named by a key: a hash over exactly what DVC
+makes the stage depend on. Changed parameters get a new folder; an interrupted stage finds its old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vidpred.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_QUEUE_CLONE = re.compile(r"^(?P<main>.+)/\.dvc/tmp/exps/[^/]+(/.*)?$")
+"""`dvc exp run --queue` and `--temp` work in clones below `.dvc/tmp/exps/` of the main checkout."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder upwards that holds params.yaml and dvc.yaml.
+
+    Raises:
+        UserError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
+            return folder
+    raise UserError(f"{here} is not inside a vidpred project (no params.yaml and dvc.yaml here or above): cd into one")
+
+
+def home(root: Path | None = None) -> Path:
+    """`VIDPRED_HOME`, made if missing; from a queue's clone the one of the main checkout."""
+    chosen = os.environ.get("VIDPRED_HOME")
+    if chosen:
+        folder = Path(chosen).expanduser().resolve()
+    else:
+        project = (root or find_root()).resolve()
+        clone = _QUEUE_CLONE.match(project.as_posix())
+        folder = (Path(clone["main"]) if clone else project) / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def digest(value: object) -> str:
+    """sha256 over JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _content(path: Path) -> object:
+    """The identity of a dependency: of a folder of shards its `data_id`, else the bytes of its files."""
+    if path.is_file():
+        return file_sha256(path)
+    meta = path / "meta.json"
+    if meta.is_file():
+        return json.loads(meta.read_text())["data_id"]
+    files = (p for p in sorted(path.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
+    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
+
+
+def stage_key(stage: str, *, root: Path | None = None, without: Sequence[str] = ()) -> str:
+    """The key of a stage's resumable work: 16 hex digits over what dvc.yaml makes it depend on.
+
+    Args:
+        stage: Name in dvc.yaml.
+        root: The project.
+        without: Dotted parameters to leave out, such as a cadence of logging that changes no result.
+    """
+    project = root or find_root()
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    spec = yaml.safe_load((project / "dvc.yaml").read_text())["stages"][stage]
+    parts: dict[str, object] = {}
+    for dep in spec.get("deps", []):
+        template = re.fullmatch(r"\$\{(.+)\}", dep)
+        path = str(_lookup(params, template[1])) if template else dep
+        # a path outside the project is known by its content alone
+        parts[f"dep {dep}"] = _content(project / path)
+    for name in spec.get("params", []):
+        value = _lookup(params, name)
+        if isinstance(value, dict):
+            value = {k: v for k, v in value.items() if f"{name}.{k}" not in without}
+        if name not in without:
+            parts[f"param {name}"] = value
+    return digest(parts)[:16]
+
+
+def _lookup(params: dict[str, Any], dotted: str) -> Any:
+    value: Any = params
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds a folder of resumable work; a second process waits and says for whom.
+
+    The lock is the operating system's, so it goes with the process, also when that is killed.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            log.warning(
+                "%s is in use by %s: waiting for it to finish", folder, file.read().strip() or "another process"
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%H:%M:%S')}")
+        file.flush()
+        yield
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Gives a temporary name beside `path`; what is written there takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON (sorted keys, two spaces) to a temporary name, then renames."""
+    with atomic(path) as part:
+        part.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def fresh_folder(path: Path) -> Path:
+    """An empty folder at `path`, whatever stood there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+class _Lines(logging.Handler):
+    """One line a message, whatever the width of the terminal: a long one is not broken where it is piped or copied."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        super().__init__()
+        self._console = Console(stderr=True, highlight=False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.text import Text
+
+        style, label = {logging.ERROR: ("bold red", "error: "), logging.WARNING: ("yellow", "warning: ")}.get(
+            record.levelno, ("", "")
+        )
+        try:
+            self._console.print(Text.assemble((label, style), self.format(record)), soft_wrap=True)
+        except OSError:
+            self.handleError(record)
+
+
+def set_up_logging() -> None:
+    """Log lines for people, on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines()], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Runs a stage's `main` as people expect of a command: one line for an error, 130 for Ctrl-C."""
+    set_up_logging()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        main()
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        log.warning("interrupted; `dvc repro` goes on from here")
+        sys.exit(130)
