@@ -37,7 +37,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	    done; \
 	  fi; \
 	  if [ -z "$$python" ] || ! "$$python" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then \
-	    echo "error: vidpred needs Python 3.11 or later, and $${python:-none of $(PYTHONS)} is that:" \
+	    echo "error: vidpred needs Python 3.11 or later ($${python:-all of $(PYTHONS)}: missing or older):" \
 	      "install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; \
 	  fi; \
 	  if ! "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then \

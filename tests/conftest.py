@@ -93,7 +93,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vidpred.data.split import make_split, write_split
 
     folder = tmp_path_factory.mktemp("digits")
-    recipe = Recipe(recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5))
+    recipe = Recipe(
+        recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5)
+    )
     images = load_digits()
     clips = []
     for plan in planned(recipe, images.target):
@@ -113,9 +115,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 length=len(frames),
             )
         )
-    write_shards(
-        folder / "shards", clips, [], height=32, width=32, fps=10.0, buckets=2, parameters={}, ffmpeg="none"
-    )
+    write_shards(folder / "shards", clips, [], height=32, width=32, fps=10.0, buckets=2, parameters={}, ffmpeg="none")
     _, parts = make_split(Shards(folder / "shards").clips, SplitParams(val=0.15, test=0.25), span=6)
     write_split(folder / "split", parts)
     return folder

@@ -93,7 +93,7 @@ def test_flow_is_of_the_context_at_hand() -> None:
 
 def test_flow_is_not_computed_for_nothing() -> None:
     def flow(context: Tensor) -> Tensor:
-        raise AssertionError("asked for")
+        raise AssertionError(f"asked for, of {len(context)} windows")
 
     rollout(Adds(), ramp(3), 2, flow=flow)
 

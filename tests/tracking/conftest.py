@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ FRAMES = 8
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No store of the machine's own, and no setting that outlives the test."""
-    before = dict(os.environ)
+    """No store of the machine's own, one thread for models this small, and no setting that outlives the test."""
+    before, threads = dict(os.environ), torch.get_num_threads()
+    torch.set_num_threads(1)
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         del os.environ[name]
     monkeypatch.chdir(tmp_path)
     yield
+    torch.set_num_threads(threads)
     os.environ.clear()
     os.environ.update(before)
 
@@ -98,7 +100,8 @@ def serving(folder: Path, backend: str) -> Iterator[str]:
                 time.sleep(0.2)
             yield uri
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has died by itself, which is told above
+                os.killpg(process.pid, signal.SIGTERM)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """Windows and batches for torch.
 
-In: shards and the segments of one part of the split. Out: for training, batches that only (seed, step) decide, so that a
-resumed run goes on exactly; for judging, windows in an order that never changes. Frames stay uint8 until they are on
+In: shards and the segments of one part of the split. Out: for training, batches that only (seed, step) decide, so that
+a resumed run goes on exactly; for judging, windows in an order that never changes. Frames stay uint8 until they are on
 the device.
 """
 
@@ -205,7 +205,7 @@ class TrainSampler:
 
 
 def prefetched(sampler: TrainSampler, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(step, batch) for the steps from `first` up to but not including `last`, each read while the one before is used."""
+    """(step, batch) for each step from `first` up to, not including, `last`, read while the one before is used."""
     if first >= last:
         return
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:

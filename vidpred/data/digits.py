@@ -1,8 +1,8 @@
 """The bundled data: moving digits, written as real GIF files (and some MP4), so that they go the way of any other file.
 
 In: a recipe (datasets/moving_digits.yaml). Out: files, and for each its group. Two handwritten digits of scikit-learn's
-set, each in a bright colour of its own, move over black and bounce at the borders. The digits are dealt into pools, one a
-group: a split by groups therefore tests on digits that training never saw. The recipe's seed decides every frame.
+set, each in a bright colour of its own, move over black and bounce at the borders. The digits are dealt into pools, one
+a group: a split by groups therefore tests on digits that training never saw. The recipe's seed decides every frame.
 """
 
 from __future__ import annotations

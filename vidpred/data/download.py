@@ -79,19 +79,25 @@ def download(url: str, folder: Path, params: FetchParams, *, pause_seconds: floa
         pass
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{key}.part"
-    for attempt in range(1, params.tries + 1):
-        try:
-            suffix = _stream(url, part, params)
-            break
-        except _TryAgain as error:
-            if attempt == params.tries:
-                raise DownloadError(f"{error}{f', {params.tries} times' * (params.tries > 1)}") from None
-            log.info("%s: %s; trying again", url, error)
-            time.sleep(pause_seconds * 2 ** (attempt - 1))
+    suffix = _with_tries(url, part, params, pause_seconds)
     done = Download(path, file_sha256(part), part.stat().st_size, suffix)
     part.replace(path)
     write_json(note_path, {"url": url, "bytes": done.bytes, "sha256": done.sha256, "suffix": suffix})
     return done
+
+
+def _with_tries(url: str, part: Path, params: FetchParams, pause_seconds: float) -> str:
+    """`_stream`, again and again where the failure may pass."""
+    attempt = 1
+    while True:
+        try:
+            return _stream(url, part, params)
+        except _TryAgain as error:
+            if attempt == params.tries:
+                raise DownloadError(f"{error}{f' ({attempt} tries)' if attempt > 1 else ''}") from None
+            log.info("%s: %s; trying again", url, error)
+            time.sleep(pause_seconds * 2 ** (attempt - 1))
+            attempt += 1
 
 
 def _stream(url: str, part: Path, params: FetchParams) -> str:

@@ -1,8 +1,8 @@
 """Inputs from a folder, a list of URLs or a recipe, brought under names of our own.
 
-In: `fetch.source`, always a path. Out, in one folder: `files/<sha256>.<suffix>` and `sources.jsonl`, a row an input in a
-fixed order: name, origin, file, sha256, bytes, group, label, licence, status (ok or failed) and reason. Files are copied,
-never linked: DVC makes what it keeps read-only.
+In: `fetch.source`, always a path. Out, in one folder: `files/<sha256>.<suffix>` and `sources.jsonl`, a row an input, in
+a fixed order: name, origin, file, sha256, bytes, group, label, licence, status (ok or failed) and reason. Files are
+copied, never linked: DVC makes what it keeps read-only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,7 @@ from vidpred.data.download import DownloadError, download
 from vidpred.data.media import SUFFIXES
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
-from vidpred.workspace import atomic, fresh_folder
+from vidpred.workspace import atomic, fresh_folder, locked
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,7 +67,7 @@ def grouped(name: str) -> tuple[str, str]:
     if ucf:
         return f"{ucf['label']}_g{ucf['group']}", ucf["label"]
     host = httpx.URL(name).host if url else ""
-    return host + path.with_suffix("").as_posix() if path.name else name, ""
+    return host + (path.with_suffix("").as_posix() if path.name else ""), ""
 
 
 def fetch(params: FetchParams, out: Path, downloads: Path, *, workers: int) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def _from_path(path: Path, name: str, origin: str, intake: _Intake) -> Source:
 
 
 def _from_folder(source: Path, files: Path, params: FetchParams) -> list[Source]:
-    """All files of a folder and those below, sorted by path; hidden ones are left out. A single file is a folder of one."""
+    """All files of a folder and those below, sorted by path, without hidden ones. A single file is a folder of one."""
     paths = [source]
     if source.is_dir():
         found = (p for p in source.rglob("*") if not p.is_dir())
@@ -199,9 +200,9 @@ def _from_list(source: Path, files: Path, params: FetchParams, downloads: Path) 
     if not names:
         raise UserError(f"fetch.source: {params.source} lists nothing: give a URL or path a line")
     urls = list(dict.fromkeys(name for name in names if "://" in name))
-    results = _together(
-        "download", [partial(_downloaded, url, downloads, params) for url in urls], min(_DOWNLOADS_AT_ONCE, len(urls))
-    )
+    jobs = [partial(_downloaded, url, downloads, params) for url in urls]
+    with locked(downloads) if jobs else nullcontext():
+        results = _together("download", jobs, _DOWNLOADS_AT_ONCE)
     fetched = dict(zip(urls, results, strict=True))
     intake = _Intake(files, params.max_bytes)
     rows = []

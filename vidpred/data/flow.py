@@ -15,6 +15,9 @@ _PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 
+_LEAST = 16
+"""Smaller frames are continued at their edges: DIS takes none below 12 pixels."""
+
 
 def flow_to_previous(frames: np.ndarray, *, method: str = "dis", preset: str = "medium") -> np.ndarray:
     """Flow from each frame back to the one before it: frame i at p looks like frame i-1 at p + flow.
@@ -38,8 +41,13 @@ def flow_to_previous(frames: np.ndarray, *, method: str = "dis", preset: str = "
         raise ValueError(f"no flow {method!r} with preset {preset!r}: dis, with one of {', '.join(_PRESETS)}")
     cv2.setNumThreads(1)
     search = cv2.DISOpticalFlow.create(_PRESETS[preset])
+    height, width = frames.shape[1:3]
     grey = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-    out = np.empty((len(frames) - 1, 2, *frames.shape[1:3]), np.float32)
+    down, right = max(0, _LEAST - height), max(0, _LEAST - width)
+    if down or right:
+        grey = [cv2.copyMakeBorder(frame, 0, down, 0, right, cv2.BORDER_REPLICATE) for frame in grey]
+    out = np.empty((len(frames) - 1, 2, height, width), np.float32)
     for i in range(1, len(frames)):
-        out[i - 1] = np.moveaxis(search.calc(grey[i], grey[i - 1], None), -1, 0)
+        field = search.calc(grey[i], grey[i - 1], np.zeros((*grey[i].shape, 2), np.float32))
+        out[i - 1] = np.moveaxis(np.asarray(field)[:height, :width], -1, 0)
     return out

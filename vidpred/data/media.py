@@ -15,69 +15,40 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 
+from vidpred.data.complaints import MAX_RATE, MEMORY_GIB, facts_told, reason_told
+from vidpred.data.complaints import Facts as Facts  # both are part of what this file offers
+from vidpred.data.complaints import MediaError as MediaError
+from vidpred.data.gifs import cut_short
 from vidpred.errors import UserError
 from vidpred.workspace import atomic
 
 SUFFIXES = frozenset(
-    ".gif .mp4 .avi .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .ts .m2ts .3gp .ogv .h264 .hevc .y4m".split()
+    (".gif", ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp")
 )
 """Names that may be a GIF or video."""
 
 _FORMATS = "gif,mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc,m4v,yuv4mpegpipe"
 _SCALING = "area+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
-_MEMORY_KIB = 4 << 20
-_MAX_RATE = 240
 _TICK_SECONDS = 0.25
 _WRITE_SECONDS = 600
 
-# sh sets the limits and becomes ffmpeg: a thousandth of a second, where a launcher in Python costs as much as a small GIF.
-# macOS has no limit on memory; there the command goes on without.
+# sh sets the limits and becomes ffmpeg, within a thousandth of a second; a launcher in Python takes as long as a small
+# GIF. macOS has no limit on memory: there the command goes on without.
 _LAUNCHER = 'ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; shift 2; exec "$@"'
 
 _ALWAYS = ("-nostdin", "-hide_banner", "-filter_complex_threads", "1")
 """Small frames filter fastest on one thread, and several files at once keep the cores busy."""
 
-_PREFIX = re.compile(r"^(\[[^\]]* @ 0x[0-9a-f]+\]\s*)+")
-_NOISE = re.compile(
-    r"^(Error opening input|Last message repeated|Not detecting m3u8|$)"
-    # a stream that starts between two key frames loses references that no shown frame needs
-    r"|mmco: unref short failure|co located POCs unavailable"
-)
-_VIDEO = re.compile(r"Stream #\S+.*?: Video: (?P<rest>.*)")
-_SIZE = re.compile(r"\b(\d{1,6})x(\d{1,6})\b")
-_RATE = re.compile(r"([\d.]+)(k?) (fps|tbr)\b")
-_DURATION = re.compile(r"Duration: (\d+):(\d\d):([\d.]+)")
-_ROTATION = re.compile(r"rotation of (-?[\d.]+) degrees")
-
 Fit = Literal["crop", "pad", "stretch"]
-
-
-class MediaError(UserError):
-    """A file that gives no frames; the message is a short reason, without the file's name."""
 
 
 class Stopped(Exception):
     """The caller's `stop` was set while ffmpeg ran."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file says about itself."""
-
-    height: int
-    """Rows of a frame as shown, rotation applied."""
-    width: int
-    """Columns of a frame as shown."""
-    fps: float
-    """Frames per second."""
-    seconds: float | None
-    """Length, where the file says it."""
 
 
 def ffmpeg_binary(choice: str = "bundled") -> Path:
@@ -135,7 +106,7 @@ def _launch(
     stop: threading.Event | None = None,
 ) -> tuple[int, str]:
     """Runs ffmpeg within limits; gives its exit status and what it said."""
-    limits = [str(_MEMORY_KIB), str(math.ceil(timeout_seconds) + 1)]
+    limits = [str(MEMORY_GIB << 20), str(math.ceil(timeout_seconds) + 1)]
     command = ["/bin/sh", "-c", _LAUNCHER, "sh", *limits, str(ffmpeg), *_ALWAYS, *arguments]
     deadline = time.monotonic() + timeout_seconds
     process = subprocess.Popen(
@@ -227,7 +198,7 @@ def decode_to(
     import ffmpeg as graph
 
     _check_file(path)
-    limit = math.ceil(max_seconds * (fps or _MAX_RATE))
+    limit = math.ceil(max_seconds * (fps or MAX_RATE))
     video = _open_input(path, max_pixels)["V"]
     if fps is not None:
         video = video.filter("fps", fps)
@@ -247,7 +218,7 @@ def decode_to(
             ["-v", "error", *arguments], ffmpeg=ffmpeg, timeout_seconds=timeout_seconds, stdout=file, stop=stop
         )
     count, rest = divmod(out.stat().st_size, height * width * 3)
-    reason = _reason(told, max_pixels)
+    reason = reason_told(told, max_pixels=max_pixels)
     # ffmpeg's exit status alone says little: a file cut short gives 0
     if status != 0 or count == 0 or rest or reason:
         raise MediaError(reason or ("not a GIF or video" if count == 0 else f"ffmpeg ended with status {status}"))
@@ -260,25 +231,10 @@ def _check_file(path: Path) -> None:
             raise MediaError("no such file" if not path.exists() else "not a file")
         if path.stat().st_size == 0:
             raise MediaError("empty file")
+        if cut_short(path):
+            raise MediaError("damaged: cut short")
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}") from None
-
-
-def _reason(told: str, max_pixels: int) -> str:
-    """ffmpeg's complaint in few words, or nothing."""
-    lines = [_PREFIX.sub("", line.strip()) for line in told.splitlines()]
-    if any("max pixel count" in line or "Picture size" in line for line in lines):
-        return f"more than {max_pixels} pixels a frame"
-    if any("Cannot allocate memory" in line for line in lines):
-        return f"needs more than {_MEMORY_KIB >> 20} GiB of memory"
-    if any("matches no streams" in line for line in lines):
-        return "no video in it"
-    if any("whitelist" in line for line in lines):
-        return "not a GIF or video"
-    told_lines = [line for line in lines if not _NOISE.search(line)]
-    if told_lines:
-        return f"damaged: {told_lines[0][:160].rstrip('.')}"
-    return "not a GIF or video" if any(line.startswith("Error opening input") for line in lines) else ""
 
 
 def decode(
@@ -325,24 +281,7 @@ def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_sec
     # with nothing to write ffmpeg describes its input and ends
     arguments = graph.get_args(graph.output(_open_input(path, max_pixels), "unused"))[:-1]
     _, told = _launch(arguments, ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
-    streams = [m["rest"] for m in map(_VIDEO.search, told.splitlines()) if m and "attached pic" not in m["rest"]]
-    if not streams:
-        complaint = "\n".join(line for line in told.splitlines() if "rror" in line)
-        raise MediaError(
-            "no video in it" if "Stream #" in told else _reason(complaint, max_pixels) or "not a GIF or video"
-        )
-    size = _SIZE.search(streams[0])
-    rates = {unit: float(number) * (1000 if k else 1) for number, k, unit in _RATE.findall(streams[0])}
-    fps = rates.get("fps") or rates.get("tbr")
-    if size is None or not fps:
-        raise MediaError("says no size or frame rate")
-    width, height = int(size[1]), int(size[2])
-    turned = _ROTATION.search(told)
-    if turned and round(float(turned[1]) / 90) % 2:
-        width, height = height, width
-    length = _DURATION.search(told)
-    seconds = int(length[1]) * 3600 + int(length[2]) * 60 + float(length[3]) if length else None
-    return Facts(height=height, width=width, fps=min(fps, _MAX_RATE), seconds=seconds)
+    return facts_told(told, max_pixels=max_pixels)
 
 
 def _write(
@@ -387,7 +326,7 @@ def _write(
         except MediaError as error:
             raise UserError(f"{path} could not be written: {error}") from None
         if status != 0 or not part.is_file():
-            raise UserError(f"{path} could not be written: {_reason(told, 0) or f'ffmpeg ended with status {status}'}")
+            raise UserError(f"{path} could not be written: {reason_told(told) or f'ffmpeg ended with status {status}'}")
 
 
 def _colours(frames: np.ndarray) -> np.ndarray:

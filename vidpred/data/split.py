@@ -57,8 +57,8 @@ def make_split(clips: Sequence[Clip], params: SplitParams, *, span: int) -> tupl
     for part in PARTS:
         if not parts[part]:
             raise UserError(
-                f"the split by {kind} leaves no window of {span} frames for {part} ({len(usable)} of {len(clips)} clips "
-                f"hold one): add clips or longer ones, raise split.{'test' if part == 'test' else 'val'}, or lower task.context"
+                f"the split by {kind} leaves no window of {span} frames for {part} ({len(usable)} of {len(clips)} "
+                "clips hold one): add clips or longer ones, or lower task.context"
             )
     return kind, parts
 
@@ -68,7 +68,7 @@ def _count(groups: int) -> str:
 
 
 def _assigned(names: set[str], params: SplitParams) -> dict[str, Part]:
-    """The part of each name; one that would be empty takes the name nearest to its range from a part that has others."""
+    """The part of each name; one that would be empty takes the name nearest to its range, where there are others."""
     places = {name: position(name, params.seed) for name in names}
     ranges: dict[Part, tuple[float, float]] = {
         "test": (0.0, params.test),

@@ -1,8 +1,8 @@
 """Files to shards: ffmpeg makes the frames of several files at once, and what cannot be read is set aside.
 
 In: data/raw (files and sources.jsonl, of fetch.py). Out: a folder of shards (shards.py) and the figures of the stage.
-Frames of a source are kept in a cache outside, by what decides them, so that an interrupted run goes on where it was and
-ten new videos cost ten decodings. The shards' bytes depend on neither workers nor the order in which they finish.
+Frames of a source are kept in a cache outside, by what decides them, so that an interrupted run goes on where it was
+and ten new videos cost ten decodings. The shards' bytes depend on neither workers nor the order in which they finish.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,13 @@ def motion_of(frames: np.ndarray) -> float:
         frames: uint8 (T, H, W, 3).
     """
     total = 0
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in pairwise(frames):
         total += int(np.abs(after.astype(np.int16) - before).sum(dtype=np.int64))
-    return total / max(1, (len(frames) - 1) * frames[0].size)
+    return total / max(1, (len(frames) - 1) * int(frames[0].size))
 
 
 def cache_key(params: TranscodeParams, version: str) -> str:
-    """Names the cache's folder of frames made so: 16 hex digits over all that decides a source's frames but its bytes."""
+    """Names the cache's folder of frames made so: 16 hex digits over all that decides frames but the source's bytes."""
     made_with = params.model_dump(include={"height", "width", "fit", "fps", "max_seconds", "max_pixels"})
     return digest({"format": _CACHE_FORMAT, "ffmpeg": version, **made_with})[:16]
 
@@ -88,7 +89,7 @@ def transcode(
         workers: ffmpeg processes at once.
 
     Returns:
-        Inputs, kept, dropped, failed, clips, frames, seconds (of video), reasons; the first is the sum of the next three.
+        Inputs (the sum of the next three), kept, dropped, failed, clips, frames, seconds (of video), reasons.
 
     Raises:
         UserError: nothing is left.
@@ -96,6 +97,8 @@ def transcode(
     rows = read_sources(raw)
     store = cache / cache_key(params, version)
     with locked(store):
+        for left in store.glob(".*.part"):  # of a process that was killed; no other one holds the lock
+            left.unlink()
         results = _all_frames(_unique(rows), raw, store, params, ffmpeg, workers)
         clips: list[RawClip] = []
         sources: list[dict[str, Any]] = []

@@ -72,6 +72,7 @@ def training_chart(training: pd.DataFrame, name: str) -> str:
         )  # fmt: skip
         axes.axhline(training["val_copy_last"].iloc[-1], color=PALETTE[1], linewidth=1.5, label="copy_last")
         axes.set(xlabel="optimiser steps", ylabel="PD on validation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), training["val_copy_last"].max()))
         _legend(axes)
         return _svg(figure, "Perceptual distance on validation windows over training steps", "training")
@@ -99,6 +100,7 @@ def sweep_chart(trials: pd.DataFrame, best: int) -> str:
             axes.scatter(curve[-1:, 0], curve[-1:, 1], color=colours[row["model"]], s=46 if won else 16, zorder=3)
             labelled.add(row["model"])
         axes.set(xlabel="optimiser steps", ylabel="PD on validation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
         return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
 

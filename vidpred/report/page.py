@@ -109,7 +109,7 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "params": inputs.params,
         "params_text": {key: yaml.safe_dump(value, sort_keys=False).strip() for key, value in inputs.params.items()},
         "trained_text": yaml.safe_dump(
-            {"model": inputs.model["name"], "config": inputs.model["config"], **inputs.model["training"]},
+            {"model": inputs.model["name"], "config": inputs.model["config"], **_rounded(inputs.model["training"])},
             sort_keys=False,
         ).strip(),
     }
@@ -127,7 +127,8 @@ def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
 
 def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> dict[str, Any]:
     """Headings and rows of the table of all metrics; in each column the best figure is marked."""
-    names = [metric for metric in test[models[0]] if all(metric in test[m] for m in models)]
+    measured = [metric for metric in test[models[0]] if all(metric in test[m] for m in models)]
+    names = sorted(measured, key=lambda metric: list(METRICS).index(metric) if metric in METRICS else len(METRICS))
     shown = [(metric, METRICS.get(metric, Metric(metric, "", None, "{:.4g}"))) for metric in names]
     best = {}
     for metric, how in shown:
@@ -163,6 +164,10 @@ def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _rounded(figures: Mapping[str, object]) -> dict[str, object]:
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What the trained models share on the path that learns: noise at its start, a head of zeros at its end."""
+"""What the trained models share on the path that learns: noise and scale at its start, a head of zeros at its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from torch import Tensor, nn
 def add_noise(frames: Tensor, sigma: float, *, training: bool) -> Tensor:
     """Frames plus Gaussian noise of this standard deviation while training, from torch's global generator."""
     return frames + sigma * torch.randn_like(frames) if training and sigma > 0 else frames
+
+
+def standardise(frames: Tensor) -> Tensor:
+    """Frames in [0, 1] to about zero mean and unit variance: as they are, networks learn several times slower."""
+    return 4 * (frames - 0.5)
 
 
 def zero_head(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, zero_head
+from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -51,12 +51,12 @@ class Conv2d(Predictor):
         inputs, outputs = task.context * task.channels, task.horizon * task.channels
         self.net = {"default": _default, "seed": _seed, "starter": _starter}[config.variant](config, inputs, outputs)
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         seen = add_noise(context, self.noise, training=self.training).flatten(1, 2)
-        predicted = self.net(seen)
         if self.residual:
-            return Output(add_residual(context, predicted, self.steps))
+            return Output(add_residual(context, self.net(standardise(seen)), self.steps))
+        predicted = self.net(seen)
         height, width = context.shape[-2:]
         predicted = predicted[..., :height, :width].float()
         return Output(predicted.reshape(len(context), self.steps, -1, height, width))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, zero_head
+from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -55,7 +55,7 @@ class Conv3d(Predictor):
         else:
             self.net = _OverTime(config, task.channels, task.horizon)
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         seen = add_noise(context, self.noise, training=self.training)
         return Output(add_residual(context, self.net(seen), self.steps))
@@ -90,7 +90,7 @@ class _OverTime(nn.Module):
         self.head = zero_head(config.filters, horizon * channels)
 
     def forward(self, context: Tensor) -> Tensor:
-        moments = list(context.unbind(1))
+        moments = list(standardise(context).unbind(1))
         for conv in self.convs:
             moments = [F.silu(moment) for moment in conv(moments)]
             # pairs are counted from the newest moment, which counts most; an odd one out, the oldest, stays alone

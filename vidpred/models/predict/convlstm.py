@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, zero_head
+from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
 from vidpred.models.blocks.recurrent import ConvLSTM
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -59,14 +59,17 @@ class Convlstm(Predictor):
         seed = config.variant == "seed"
         filters, layers, kernel = (6, 1, 3) if seed else (config.filters, config.layers, config.kernel)
         self.fold = 1 if seed else config.fold
+        self.standardise = not seed
         inputs, outputs = (frames * task.channels * self.fold**2 for frames in (1, task.horizon))
         self.cells = nn.ModuleList(ConvLSTM(filters if layer else inputs, filters, kernel) for layer in range(layers))
         self.head = nn.Conv2d(filters, outputs, 3, padding=1) if seed else zero_head(filters, outputs)
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         batch, length, _, height, width = context.shape
         seen = add_noise(context, self.noise, training=self.training).flatten(0, 1)
+        if self.standardise:
+            seen = standardise(seen)
         below, right = -height % self.fold, -width % self.fold
         if below or right:
             seen = F.pad(seen, (0, right, 0, below), mode="replicate")

@@ -21,7 +21,7 @@ class CopyLast(Predictor):
         super().__init__()
         self.steps = task.horizon
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         return Output(context[:, -1:].expand(-1, self.steps, -1, -1, -1))
 

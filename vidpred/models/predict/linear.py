@@ -17,7 +17,7 @@ class Config:
 class Linear(Predictor):
     """(B, T, C, H, W) in, one frame out; no parameters."""
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - needs none
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         return Output((2 * context[:, -1:] - context[:, -2:-1]).clamp(0, 1))
 

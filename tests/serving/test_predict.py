@@ -1,0 +1,204 @@
+"""Files in, their continuation out; and one line for each thing that cannot be."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vidpred.data import media
+from vidpred.errors import UserError
+from vidpred.evaluation.pictures import GAP, GREEN, GREY
+from vidpred.models import zoo
+from vidpred.models.files import save_model
+from vidpred.serving.predict import predict_files
+from vidpred.serving.predictor import FramePredictor
+from vidpred.types import Task
+
+SIDE = 32
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def clip(length: int, *, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """uint8 (length, height, width, 3): a white square on black that moves to the right, one pixel a frame."""
+    frames = np.zeros((length, height, width, 3), np.uint8)
+    for i in range(length):
+        frames[i, 8:16, 2 + i : 10 + i] = 255
+    return frames
+
+
+def moving_on(folder: Path, *, context: int = 3, interval: int = 1, fps: float | None = 10.0) -> Path:
+    """A model that moves everything one pixel to the right."""
+    task = Task(context=context, horizon=1, height=SIDE, width=SIDE, interval=interval)
+    model = zoo.build("conv2d", {"variant": "seed"}, task)
+    kernel, bias = model.parameters()
+    with torch.no_grad():
+        kernel.zero_()
+        bias.zero_()
+        for colour in range(3):
+            kernel[colour, (context - 1) * 3 + colour, 1, 0] = 1
+    info = {"data_id": "d", **({"fps": fps} if fps else {})}
+    save_model(folder, model, name="conv2d", config={"variant": "seed"}, task=task, info=info)
+    return folder
+
+
+@pytest.fixture
+def model(folder: Path) -> str:
+    """A folder of a model that is right about `clip`."""
+    return str(moving_on(folder / "model"))
+
+
+def read(path: Path, *, height: int = SIDE + 2 * GAP, width: int = SIDE + 2 * GAP) -> np.ndarray:
+    """Every frame of a result."""
+    return media.decode(path, height=height, width=width, ffmpeg=media.ffmpeg_binary())
+
+
+def inside(frames: np.ndarray) -> np.ndarray:
+    """Frames without their border."""
+    return frames[:, GAP:-GAP, GAP:-GAP]
+
+
+def test_continuation_follows_the_clip(folder: Path, model: str) -> None:
+    whole = clip(15)
+    media.write_gif(folder / "cat.gif", whole[:10], 10)
+    assert predict_files(model, [folder / "cat.gif"], frames=5, output=folder / "out.gif") == 0
+    out = read(folder / "out.gif")
+    assert (inside(out) == whole).all()
+    assert [tuple(frame[0, 0]) for frame in out] == [GREY] * 10 + [GREEN] * 5
+    assert media.facts(folder / "out.gif", ffmpeg=media.ffmpeg_binary()).fps == 10
+
+
+def test_side_by_side_shows_and_tells_how_right_it_was(
+    folder: Path, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    media.write_gif(folder / "cat.gif", clip(12), 10)
+    with caplog.at_level(logging.INFO):
+        assert predict_files(model, [folder / "cat.gif"], frames=4, output=folder / "out.gif", side_by_side=True) == 0
+    out = read(folder / "out.gif", width=2 * (SIDE + 2 * GAP))
+    left, right = np.split(out, 2, axis=2)
+    assert (inside(left) == clip(12)).all()
+    assert (inside(right) == clip(12)).all()
+    assert [tuple(frame[0, 0]) for frame in right] == [GREY] * 8 + [GREEN] * 4
+    assert "PD 0.00 (copying the last frame: " in caplog.text
+    assert "PSNR 60.00 dB" in caplog.text
+
+
+def test_clip_is_brought_to_the_models_size_and_rate(folder: Path, model: str) -> None:
+    media.write_mp4(folder / "wide.mp4", clip(40, height=64, width=128).repeat(2, axis=0), 20)
+    assert predict_files(model, [folder / "wide.mp4"], frames=2, output=folder / "out.mp4") == 0
+    assert len(read(folder / "out.mp4")) == 40 + 2
+    assert predict_files(model, [folder / "wide.mp4"], frames=2, output=folder / "slow.mp4", fps=5) == 0
+    assert len(read(folder / "slow.mp4")) == 20 + 2
+    assert media.facts(folder / "slow.mp4", ffmpeg=media.ffmpeg_binary()).fps == 5
+
+
+def test_clips_own_rate_where_the_model_has_none(folder: Path) -> None:
+    media.write_gif(folder / "cat.gif", clip(8), 20)
+    model = moving_on(folder / "any rate", fps=None)
+    assert predict_files(str(model), [folder / "cat.gif"], frames=1, output=folder / "out.gif") == 0
+    assert len(read(folder / "out.gif")) == 9
+    assert media.facts(folder / "out.gif", ffmpeg=media.ffmpeg_binary()).fps == 20
+
+
+def test_interval_is_kept(folder: Path) -> None:
+    media.write_gif(folder / "cat.gif", clip(8), 10)
+    model = moving_on(folder / "every second", interval=2)
+    assert predict_files(str(model), [folder / "cat.gif"], frames=1, output=folder / "out.gif") == 0
+    out = inside(read(folder / "out.gif"))
+    assert (out[:4] == clip(8)[1::2]).all()  # the last frame is always among them
+    assert len(out) == 5
+
+
+def test_folder_of_clips(folder: Path, model: str, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.gif", "b.mp4", "below/a.gif", "bad.gif", "short.gif"):
+        path = folder / "clips" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        media.write_video(path, clip(1 if name == "short.gif" else 6), 10)
+    (folder / "clips" / "bad.gif").write_text("this is text")
+    (folder / "clips" / "notes.txt").write_text("not meant")
+    with caplog.at_level(logging.INFO):
+        assert predict_files(model, [folder / "clips"], frames=1, output=folder / "out") == 1
+    assert {p.name for p in (folder / "out").iterdir()} == {
+        "a-predicted.gif",
+        "a-predicted-2.gif",
+        "b-predicted.gif",
+    }
+    errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    assert len(errors) == 2
+    assert errors[0].endswith("bad.gif: not a GIF or video")
+    assert "short.gif is too short: 1 frames at 10 per second, the model needs 3" in errors[1]
+    assert "3 of 5 clips done" in caplog.text
+
+
+def test_default_names(folder: Path, model: str) -> None:
+    media.write_gif(folder / "cat.gif", clip(6), 10)
+    assert predict_files(model, [Path("cat.gif")], frames=1) == 0
+    assert (folder / "cat-predicted.gif").is_file()
+    assert predict_files(model, [Path("cat.gif"), Path("model")], frames=1) == 1
+    assert (folder / "predicted" / "cat-predicted.gif").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("missing.gif", "missing.gif: no such file or folder"),
+        ("text.gif", "text.gif: not a GIF or video"),
+        ("empty", "empty holds no GIF or video"),
+        ("nothing.gif", "nothing.gif: empty file"),
+    ],
+)
+def test_one_line_for_what_is_no_clip(
+    folder: Path, model: str, caplog: pytest.LogCaptureFixture, name: str, told: str
+) -> None:
+    (folder / "text.gif").write_text("this is text")
+    (folder / "nothing.gif").touch()
+    (folder / "empty").mkdir()
+    assert predict_files(model, [Path(name)], frames=1) == 1
+    assert [told in r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR] == [True]
+    assert all("\n" not in r.getMessage() for r in caplog.records)
+
+
+def test_options_that_make_no_sense(folder: Path, model: str) -> None:
+    media.write_gif(folder / "cat.gif", clip(6), 10)
+    cat, dog = folder / "cat.gif", folder / "dog.gif"
+    media.write_gif(dog, clip(6), 10)
+    for told, options in {
+        "--frames 0": {"frames": 0},
+        "--fps -1": {"frames": 1, "fps": -1.0},
+        "written as .gif or .mp4": {"frames": 1, "output": Path("out.png")},
+        "is an input": {"frames": 1, "output": cat},
+    }.items():
+        with pytest.raises(UserError, match=told):
+            predict_files(model, [cat], **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="give a folder"):
+        predict_files(model, [cat, dog], frames=1, output=Path("out.gif"))
+    with pytest.raises(UserError, match="no/model is no folder"):
+        predict_files("no/model", [cat], frames=1)
+
+
+def test_frames_in_memory(model: str) -> None:
+    predictor = FramePredictor.load(model, device="cpu")
+    assert (predictor.task.context, predictor.fps) == (3, 10.0)
+    assert (predictor.predict(clip(9), 4) == clip(13)[9:]).all()
+    with pytest.raises(UserError, match="2 frames are too few: the model looks at 3"):
+        predictor.predict(clip(2), 1)
+    with pytest.raises(ValueError, match="expected uint8"):
+        predictor.predict(clip(9).astype(np.float32), 1)
+
+
+def test_models_that_need_flow(folder: Path) -> None:
+    task = Task(context=3, horizon=1, height=SIDE, width=SIDE)
+    built = zoo.build("flow_extrapolation", {}, task)
+    save_model(folder / "flow", built, name="flow_extrapolation", config={}, task=task, info={})
+    predicted = FramePredictor.load(folder / "flow", device="cpu").predict(clip(6), 2)
+    truth, copied = clip(8)[6:].astype(int), clip(6)[-1:].astype(int)
+    assert abs(predicted - truth).mean() < 0.7 * abs(copied - truth).mean()
