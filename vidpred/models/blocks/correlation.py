@@ -20,25 +20,28 @@ def displacements(radius: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def matching_cost(later: Tensor, earlier: Tensor, *, radius: int, window: int = 3) -> Tensor:
-    """How badly `later` at p matches `earlier` at p + d, for every displacement d.
+def matching_cost(later: Tensor, earlier: Tensor, *, radius: int) -> Tensor:
+    """How badly `later` around p matches `earlier` around p + d, for every displacement d.
 
     Args:
         later: (B, C, H, W) float32 in [0, 1].
         earlier: The same shape.
         radius: Largest displacement along x and y, in pixels of these frames.
-        window: Side of the square over which differences are averaged; odd.
 
     Returns:
-        (B, D, H, W) float32 mean absolute difference, displacements in the order of `displacements`. Beyond the
-        border the nearest pixel is taken.
+        (B, D, H, W) float32 mean absolute difference over 3x3 pixels and all channels, displacements in the order of
+        `displacements`. Beyond the border the nearest pixel is taken.
     """
-    height, width = later.shape[-2:]
+    channels, height, width = later.shape[-3:]
     padded = F.pad(earlier, (radius,) * 4, mode="replicate")
     displaced = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2r+1, 2r+1, H, W), a view
-    cost = (later[:, :, None, None] - displaced).abs_().mean(dim=1).flatten(1, 2)
-    padding = (window // 2,) * 4
-    return F.avg_pool2d(F.pad(cost, padding, mode="replicate"), window, stride=1)
+    total = (later[:, 0, None, None] - displaced[:, 0]).abs_()
+    for channel in range(1, channels):
+        total += (later[:, channel, None, None] - displaced[:, channel]).abs_()
+    framed = F.pad(total.flatten(1, 2), (1, 1, 1, 1), mode="replicate")
+    rows = framed[:, :, :-2] + framed[:, :, 1:-1] + framed[:, :, 2:]
+    # sums of slices: six times as fast as avg_pool2d here
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).div_(9 * channels)
 
 
 @torch.no_grad()

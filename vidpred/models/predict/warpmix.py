@@ -37,7 +37,7 @@ class Config:
     """Channels at half the resolution; the deeper scales have twice and three times as many."""
     warps: int = 3
     """Warps of the last frame that are mixed."""
-    radius: int = 4
+    radius: int = 3
     """Largest displacement of the matching costs, in pixels at half and at a quarter of the resolution."""
     frames: int = 3
     """Last frames of the context that are looked at."""
