@@ -42,8 +42,8 @@ def connected() -> Iterator[None]:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise UserError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)}): start it, or unset RAY_ADDRESS to "
-            "use this machine"
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)}): start it, or unset "
+            "RAY_ADDRESS to use this machine"
         ) from None
     try:
         yield

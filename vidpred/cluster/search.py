@@ -160,7 +160,8 @@ def run_search(
                 verbose=0,
             ),
         )
-    return [_result(found) for found in tuner.fit()]
+    grid = tuner.fit()
+    return [_result(grid[i]) for i in range(len(grid))]
 
 
 def _result(found: Any) -> TrialResult:

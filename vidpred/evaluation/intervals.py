@@ -47,7 +47,7 @@ def paired_gain(
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     unit = group if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
     units = int(unit.max()) + 1
-    sums = np.stack([np.bincount(unit, x, minlength=units) for x in (mine, other, np.ones_like(mine))])
+    sums = np.stack([np.bincount(unit, x, minlength=units).astype(float) for x in (mine, other, np.ones_like(mine))])
     of_unit = np.zeros(units, np.int64)
     of_unit[unit] = group
     rng = np.random.default_rng(seed)

@@ -43,7 +43,15 @@ def write_filmstrip(path: Path, context: np.ndarray, truth: np.ndarray, predicte
 
 
 def write_pair(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, fps: float) -> None:
-    """Left: what happened. Right: the context, then the prediction in a green border. Arguments as `write_filmstrip`."""
+    """Left: what happened. Right: the context, then the prediction in a green border.
+
+    Args:
+        path: Of the GIF.
+        context: uint8 (T, H, W, 3).
+        truth: uint8 (N, H, W, 3), the frames that followed.
+        predicted: uint8 (N, H, W, 3).
+        fps: Frames per second.
+    """
     left = bordered(enlarge(np.concatenate([context, truth])), GREY)
     right = np.concatenate([bordered(enlarge(context), GREY), bordered(enlarge(predicted), GREEN)])
     write_gif(path, np.concatenate([left, right], axis=2), fps)

@@ -25,8 +25,8 @@ def choose_device(wanted: str) -> torch.device:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the processor multiplies in bfloat16, rather than emulating it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
@@ -38,6 +38,8 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 def set_threads(threads: int | None) -> int:
     """Threads of torch on the CPU; None takes one a core. The same number gives the same bits."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count()
-    torch.set_num_threads(count or 1)
-    return count or 1
+    # not os.cpu_count(): containers and job schedulers give a process fewer cores than the machine has
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = threads or cores
+    torch.set_num_threads(count)
+    return count

@@ -104,6 +104,8 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         info={
             "data_id": trainer.data.shards.data_id,
             "fps": trainer.data.shards.fps,
+            "fit": trainer.data.shards.meta["parameters"]["fit"],
+            "flow": trainer.data.flow.model_dump(),
             "params": json.loads(choice.params.model_dump_json(exclude={"model", "config"})),
             "training": training,
         },

@@ -67,7 +67,7 @@ class Trainer:
     def __init__(
         self, model: Predictor, data: Data, params: TrainParams, *, steps: int, device: torch.device, folder: Path
     ) -> None:
-        self.model = model.to(device, memory_format=torch.channels_last).train()
+        self.model = model.to(device).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
         self.dtype = choose_precision(params.precision, device)
@@ -301,9 +301,9 @@ class Trainer:
 
     def best_model(self) -> Predictor:
         """The averaged weights that were best on validation, in eval mode on the CPU."""
-        model = copy.deepcopy(self.average).cpu()
+        model = copy.deepcopy(self.average).cpu().eval()
         model.load_state_dict(load_file(self.folder / "best.safetensors"))
-        return model.eval()
+        return model
 
 
 class _Pace:

@@ -126,7 +126,7 @@ def sweep(
             raise UserError(f"no trial came to a result: {'; '.join(sorted(reasons)) or 'Ray gave no reason'}")
         fresh_folder(out)
         table.drop(columns="clips_per_second").to_parquet(out / "trials.parquet")
-        chosen = table.loc[table["perceptual_distance"].idxmin()]
+        chosen = table.sort_values("perceptual_distance").iloc[0]
         choice = {
             "model": chosen["model"],
             "config": json.loads(chosen["config"]),

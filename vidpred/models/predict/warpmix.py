@@ -109,7 +109,7 @@ class WarpMix(Predictor):
         self.fine = nn.Conv2d(2 * w // 4 + c * 2, 16, 3, padding=1)
         self.mix = _zero(nn.Conv2d(16, k + 2 + c, 3, padding=1))
 
-    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:  # noqa: ARG002 - it brings its own
+    def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """As `Predictor.forward`; frames of any size, padded to a multiple of 16 inside."""
         height, width = context.shape[-2:]
         down, right = -height % 16, -width % 16
