@@ -13,7 +13,7 @@ def test_pooled_weighs_windows_and_macro_groups() -> None:
     other = np.array([20.0] * 9 + [40.0])
     groups = np.array(["a"] * 9 + ["b"])
     gain = paired_gain(mine, other, groups)
-    assert gain["pooled"] == pytest.approx(1 - (13 + FLOOR) / (22 + FLOOR))
+    assert gain["pooled"] == pytest.approx(1 - 13 / 22)
     assert gain["macro"] == pytest.approx(1 - np.sqrt((10 + FLOOR) / (20 + FLOOR)))
     assert gain["units"] == 2
 
@@ -75,3 +75,13 @@ def test_the_same_draws_every_time() -> None:
     rng = np.random.default_rng(4)
     mine, other = rng.uniform(1, 2, (2, 50))
     assert paired_gain(mine, other, np.arange(50)) == paired_gain(mine, other, np.arange(50))
+
+
+def test_a_distance_in_another_unit_has_the_same_gain() -> None:
+    rng = np.random.default_rng(5)
+    other = rng.uniform(20, 40, 100)
+    mine = other * rng.uniform(0.4, 0.6, 100)
+    grey = paired_gain(mine, other, np.arange(100) % 25)
+    share = paired_gain(mine / 765, other / 765, np.arange(100) % 25, floor=FLOOR / 765)
+    assert share["pooled"] == pytest.approx(grey["pooled"])
+    assert share["macro"] == pytest.approx(grey["macro"])

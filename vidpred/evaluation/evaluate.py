@@ -20,7 +20,7 @@ from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, 
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
-from vidpred.evaluation.intervals import beats, paired_gain, why_not
+from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
 from vidpred.evaluation.pictures import write_filmstrip, write_pair
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
@@ -33,6 +33,8 @@ from vidpred.workspace import fresh_folder
 
 log = logging.getLogger(__name__)
 
+FLOORS = {"perceptual_distance": FLOOR, "l1": FLOOR / 765, "mse": (FLOOR / 765) ** 2}
+"""The distances that gains are told of, and the same small error, a thirtieth of a grey level, in the unit of each."""
 FIT_WINDOWS = 64
 """Validation windows that `flow_gate` is fitted on."""
 
@@ -135,11 +137,11 @@ def _same_task(trained: dict[str, Any], asked: Task) -> None:
 def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict[str, Any]:
     mine = tables[name]
 
-    def gain(metric: str, baseline: str) -> Any:
+    def gain(metric: str, baseline: str) -> Gain:
         blocks = mine["block"] if by_time else None
-        return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks)
+        return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
-    distances = {m: gain(m, "copy_last") for m in ("perceptual_distance", "l1", "mse")}
+    distances = {metric: gain(metric, "copy_last") for metric in FLOORS}
     over_copy = distances["perceptual_distance"]
     means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
     return {

@@ -16,7 +16,7 @@ DRAWS = 2000
 MIN_UNITS = 20
 """Independent units that a claim needs at least."""
 FLOOR = 0.1
-"""Added to each mean distance before ratios, in PD's grey levels: a frozen video divides nothing by nothing."""
+"""Added to each group's mean PD before ratios are taken, in grey levels: a frozen video divides nothing by nothing."""
 
 
 class Gain(TypedDict):
@@ -31,7 +31,13 @@ class Gain(TypedDict):
 
 
 def paired_gain(
-    candidate: ArrayLike, baseline: ArrayLike, groups: ArrayLike, *, blocks: ArrayLike | None = None, seed: int = 0
+    candidate: ArrayLike,
+    baseline: ArrayLike,
+    groups: ArrayLike,
+    *,
+    blocks: ArrayLike | None = None,
+    floor: float = FLOOR,
+    seed: int = 0,
 ) -> Gain:
     """The gain of a candidate over a baseline on the same windows, with its 95 % intervals.
 
@@ -41,6 +47,7 @@ def paired_gain(
         groups: (N,) name of the group of each window.
         blocks: (N,) name of the block of each window, each within one group; drawn within groups instead of whole
             groups. None: groups are drawn.
+        floor: Added to the mean of each group, in the unit of the distance; a tenth of a grey level for PD.
         seed: Of the draws.
     """
     mine, other = np.asarray(candidate, np.float64), np.asarray(baseline, np.float64)
@@ -56,11 +63,12 @@ def paired_gain(
     else:  # within each group, so that every video keeps its weight
         members = [np.flatnonzero(of_unit == g) for g in range(int(group.max()) + 1)]
         draws = np.concatenate([m[rng.integers(0, len(m), (DRAWS, len(m)))] for m in members], axis=1)
+    whole = blocks is None
     pooled = [_pooled(sums[:, d]) for d in draws]
-    macro = [_macro(sums[:, d], d if blocks is None else of_unit[d], whole=blocks is None) for d in draws]
+    macro = [_macro(sums[:, d], of_unit[d], whole=whole, floor=floor) for d in draws]
     return {
         "pooled": _pooled(sums),
-        "macro": _macro(sums, of_unit, whole=blocks is None),
+        "macro": _macro(sums, of_unit, whole=whole, floor=floor),
         "pooled_interval": _middle(pooled),
         "macro_interval": _middle(macro),
         "units": units,
@@ -84,17 +92,19 @@ def why_not(gain: Gain) -> str:
 
 
 def _pooled(sums: NDArray[np.float64]) -> float:
-    mine, other, count = sums.sum(axis=1)
-    return float(1 - (mine / count + FLOOR) / (other / count + FLOOR))
+    mine, other, _ = sums.sum(axis=1)
+    if other == 0:  # every window is frozen
+        return 0.0 if mine == 0 else -1.0
+    return float(1 - mine / other)
 
 
-def _macro(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool) -> float:
+def _macro(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool, floor: float) -> float:
     """One minus the geometric mean over groups of the ratio of their means; a group drawn twice counts twice."""
     if not whole:
         sums = np.stack([np.bincount(group, s, minlength=int(group.max()) + 1) for s in sums])
         sums = sums[:, sums[2] > 0]
     mine, other, count = sums
-    return float(1 - np.exp(np.mean(np.log((mine / count + FLOOR) / (other / count + FLOOR)))))
+    return float(1 - np.exp(np.mean(np.log((mine / count + floor) / (other / count + floor)))))
 
 
 def _middle(values: list[float]) -> list[float]:

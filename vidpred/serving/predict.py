@@ -71,11 +71,11 @@ def predict_files(
         raise UserError(f"--fps {fps:g}: give more than 0, at most 240")
     sources, problems = _expand(inputs)
     several = len(inputs) > 1 or any(path.is_dir() for path in inputs)
-    jobs = _jobs(sources, output, several=several)  # before the model, which takes seconds
     for problem in problems:
         log.error("%s", problem)
-    if not jobs:
+    if not sources:
         return 1
+    jobs = _jobs(sources, output, several=several)  # before the model, which takes seconds
     predictor = FramePredictor.load(model, device=device)
     failed = len(problems)
     with progress("predicting", len(jobs)) as advance:

@@ -1,4 +1,4 @@
-"""warpmix: the next frame as a per-pixel mix of warps of the last frames, plus a little synthesis.
+"""The next frame as a per-pixel mix of warps of the last frames, plus a little synthesis.
 
 Our own. It starts as exactly `copy_last`, the bar that most trained predictors miss, and every head has a gradient
 from the first steps on. Three ideas make it learn in minutes on two cores:
