@@ -203,6 +203,11 @@ class TrainParams(Section):
     """Weighted sum of losses."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the loss on a model's auxiliary outputs."""
+    unroll_steps: Count = 2
+    """Frames that the model predicts, each from its own before, in the last part of the run: what it makes of its own
+    mistakes is trained too. Has no effect up to `task.horizon`."""
+    unroll_share: Share = 0.3
+    """Share of the steps, at the end of the run, that are unrolled so; 0: none."""
     motion_share: Share = 0.5
     """Share of the windows drawn in proportion to their clip's motion; the others are drawn evenly."""
     augment: Augment = Augment()

@@ -160,7 +160,9 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
 def _rollout_windows(test: Sequence[Any], params: Params) -> tuple[int, list[Window]]:
     """How far to roll out, as far as clips allow, and from where."""
     for steps in range(params.evaluate.rollout, 0, -1):
-        windows = evaluation_windows(test, task=params.task, per_clip=1, frames=params.task.context + steps)
+        windows = evaluation_windows(
+            test, task=params.task, per_clip=params.evaluate.windows_per_clip, frames=params.task.context + steps
+        )
         if windows:
             if steps < params.evaluate.rollout:
                 log.info("the longest test clips have room for a rollout of %d steps", steps)

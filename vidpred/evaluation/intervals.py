@@ -83,7 +83,7 @@ def beats(gain: Gain) -> bool:
 def why_not(gain: Gain) -> str:
     """What keeps a gain from being a claim, in words; empty where it is one."""
     if gain["units"] < MIN_UNITS:
-        return f"only {gain['units']} independent groups or stretches to judge by; a claim needs {MIN_UNITS}"
+        return f"it is judged by {gain['units']} independent groups or stretches of time, and a claim needs {MIN_UNITS}"
     low, high = min(gain["pooled_interval"], gain["macro_interval"])
     if low > 0:
         return ""

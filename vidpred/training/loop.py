@@ -246,21 +246,9 @@ class Trainer:
         if found:
             self.restore(found)
             log.info("going on from step %d of %d", self.step, self.steps)
-        task = self.data.task
-        sampler = TrainSampler(
-            self.data.shards,
-            self.data.train,
-            context=task.context,
-            horizon=task.horizon,
-            interval=task.interval,
-            batch_size=self.params.batch_size,
-            seed=self.params.seed,
-            motion_share=self.params.motion_share,
-            augment=self.params.augment,
-        )
         with _bar(self) as tick:
             pace = _Pace(self.params.batch_size)
-            batches = iter(prefetched(sampler, self.step, self.steps))
+            batches = self._batches()
             while self.step < self.steps:
                 with pace.waiting():
                     _, frames = next(batches)
@@ -276,6 +264,32 @@ class Trainer:
                 if stop:
                     raise Stopped
         return self.best
+
+    def _batches(self) -> Iterator[tuple[int, Any]]:
+        """Batches from the present step to the last; in the last part of the run with more frames to predict."""
+        task, params = self.data.task, self.params
+        turn = self.steps - round(self.steps * params.unroll_share)
+
+        def sampler(horizon: int) -> TrainSampler:
+            return TrainSampler(
+                self.data.shards,
+                self.data.train,
+                context=task.context,
+                horizon=horizon,
+                interval=task.interval,
+                batch_size=params.batch_size,
+                seed=params.seed,
+                motion_share=params.motion_share,
+                augment=params.augment,
+            )
+
+        plain = sampler(task.horizon)
+        unrolled = plain
+        span = (task.context + params.unroll_steps - 1) * task.interval + 1
+        if params.unroll_steps > task.horizon and any(segment.length >= span for segment in self.data.train):
+            unrolled = sampler(params.unroll_steps)
+        yield from prefetched(plain, self.step, turn)
+        yield from prefetched(unrolled, max(self.step, turn), self.steps)
 
     def _evaluate(self, pace: _Pace, on_evaluation: Callable[[Trainer, Row], None] | None) -> None:
         """Validates, keeps the weights if they are the best so far, and tells of it."""
