@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from tests.e2e.conftest import Project
 
@@ -31,12 +33,13 @@ def sha256(project: Project) -> str:
 
 
 def forget(project: Project) -> None:
-    """As if train had never run: neither its outputs, nor DVC's memory of them, nor its checkpoints."""
-    project.run("dvc", "remove", "train", "--outs", ok=True) if False else None
-    for path in (project.folder / "runs/train").glob("*"):
-        for inner in sorted(path.rglob("*"), reverse=True):
-            inner.unlink() if inner.is_file() else inner.rmdir()
-        path.rmdir()
+    """As if train had never run: no outputs, no checkpoints, and neither lock file nor run cache remembers it."""
+    for folder in ("models/trained", "runs/train", ".dvc/cache/runs"):
+        shutil.rmtree(project.folder / folder, ignore_errors=True)
+    lock = project.folder / "dvc.lock"
+    remembered = yaml.safe_load(lock.read_text())
+    remembered["stages"].pop("train", None)
+    lock.write_text(yaml.safe_dump(remembered))
 
 
 def checkpoints(project: Project) -> list[Path]:
@@ -50,7 +53,7 @@ def trainer(of: psutil.Process) -> psutil.Process:
 @pytest.mark.parametrize("victim", ["train", "dvc", "both"])
 def test_killed_half_way_it_goes_on_to_the_same_bits(project: Project, unbroken: str, victim: str) -> None:
     forget(project)
-    running = project.start("dvc", "repro", "--force", "--single-item", "train")
+    running = project.start("dvc", "repro", "train")
     try:
         deadline = time.monotonic() + 300
         while len(checkpoints(project)) < 2:
@@ -77,7 +80,7 @@ def test_killed_half_way_it_goes_on_to_the_same_bits(project: Project, unbroken:
 
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(project: Project, unbroken: str) -> None:
     forget(project)
-    running = project.start("dvc", "repro", "--force", "--single-item", "train")
+    running = project.start("dvc", "repro", "train")
     deadline = time.monotonic() + 300
     while not checkpoints(project):
         assert running.poll() is None, running.communicate()[0]
