@@ -60,7 +60,7 @@ test: $(INSTALLED) ## unit and end-to-end tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"
 
 .PHONY: test-slow
-test-slow: $(INSTALLED) ## kill drills and load
+test-slow: $(INSTALLED) ## kill drills, clusters, experiments, a fresh environment
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
 
 .PHONY: check

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from vidpred.config import load_params
 from vidpred.data.fetch import fetch
-from vidpred.workspace import home, run_stage, write_json
+from vidpred.workspace import cores, home, locked, run_stage, write_json
 
 
 def main() -> None:
     """Writes data/raw and results/fetch/summary.json."""
     params = load_params()
-    workers = params.resources.workers or os.cpu_count() or 1
-    summary = fetch(params.fetch, Path("data/raw"), home() / "downloads", workers=workers)
-    write_json(Path("results/fetch/summary.json"), summary)
+    workers = params.resources.workers or cores()
+    with locked(home() / "fetch"):  # when dvc is killed, its stage goes on: two must not write the same files
+        summary = fetch(params.fetch, Path("data/raw"), home() / "downloads", workers=workers)
+        write_json(Path("results/fetch/summary.json"), summary)
     logging.getLogger(__name__).info(
         "%d inputs: %d fetched (%.1f MB), %d failed",
         summary["inputs"],

@@ -1,4 +1,7 @@
-"""Notes whether a model needs optical flow. None is stored: it is computed from a window's context as it is read."""
+"""Notes whether a model needs optical flow. None is stored: it is computed from a window's context as it is read.
+
+The note does not name the models that need none: what depends on it must not be stale because such a one is added.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,12 @@ def main() -> None:
     params = load_params()
     names = sorted({*params.tune.models, *([params.train.model] if params.train.model else [])})
     models = [name for name in names if needs_flow(name)]
-    if models:
-        reason = f"{', '.join(models)}: flow is computed from the context as batches are made; none is stored"
-    else:
-        reason = f"none of {', '.join(names)} needs it"
-    note = {"needed": bool(models), "models": models, "stored": False, "reason": reason, **params.flow.model_dump()}
+    note = {"needed": bool(models), "models": models, "stored": False, **params.flow.model_dump()}
     write_json(Path("data/flow/flow.json"), note)
-    log.info("flow: %s", reason)
+    if models:
+        log.info("flow: %s: computed from the context as batches are made; none is stored", ", ".join(models))
+    else:
+        log.info("flow: none of %s needs it", ", ".join(names))
 
 
 if __name__ == "__main__":

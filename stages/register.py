@@ -26,7 +26,13 @@ def main() -> None:
         batch_size=params.evaluate.batch_size,
         device=choose_device(params.resources.device),
     )
-    receipt = register(trained, name=params.register_.name, run_key=stage_key("train"), bench=bench)
+    receipt = register(
+        trained,
+        name=params.register_.name,
+        run_key=stage_key("train"),
+        bench=bench,
+        pictures=Path("data/evaluation/pictures"),
+    )
     write_json(Path("results/register/receipt.json"), receipt)
 
 

@@ -21,13 +21,13 @@ def main() -> None:
     key = stage_key("train")
     folder = home() / "train" / key
     asked_to_stop: list[int] = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _: asked_to_stop.append(number))
     told = {"model": choice.model, "config": choice.config, "train": choice.params.model_dump(exclude={"config"})}
     with (
         locked(folder),
         Tracker.open(stage="train", key=key, params=told, tags={"data_id": data.shards.data_id}) as run,
     ):
+        for name in (signal.SIGINT, signal.SIGTERM):  # only now: until the folder is ours they end the wait for it
+            signal.signal(name, lambda number, _: asked_to_stop.append(number))
 
         def mirror(trainer: Trainer, row: Row) -> None:
             run.metrics(trainer.step, row)
@@ -38,6 +38,7 @@ def main() -> None:
                 data,
                 folder=folder,
                 device=choose_device(params.resources.device),
+                checkpoint_every=params.resources.checkpoint_every,
                 on_evaluation=mirror,
                 should_stop=lambda: bool(asked_to_stop),
             )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from vidpred.config import load_params
 from vidpred.data.media import ffmpeg_binary, ffmpeg_version
 from vidpred.data.transcode import transcode
 from vidpred.errors import UserError
-from vidpred.workspace import home, run_stage, write_json
+from vidpred.workspace import cores, home, run_stage, write_json
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
         params.transcode,
         ffmpeg=ffmpeg_binary(params.transcode.ffmpeg),
         version=version,
-        workers=params.resources.workers or os.cpu_count() or 1,
+        workers=params.resources.workers or cores(),
     )
     write_json(Path("results/transcode/summary.json"), summary)
     logging.getLogger(__name__).info(

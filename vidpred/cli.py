@@ -19,7 +19,7 @@ STAGES = {
     "fetch": "Bring the clips of `fetch.source` here, under names of our own.",
     "transcode": "Make frames of one size and rate of them, with ffmpeg.",
     "split": "Decide which clips train, which choose and which judge.",
-    "flow": "Compute optical flow, where a model needs it.",
+    "flow": "Note whether a model needs optical flow.",
     "tune": "Search models and their hyperparameters with Ray Tune.",
     "train": "Train the best configuration at the full budget.",
     "evaluate": "Judge the model on the test clips, beside copy_last and flow_gate.",

@@ -1,6 +1,6 @@
 """params.yaml as frozen typed models: unknown, missing or impossible values are errors, named by their place.
 
-What a value means stands under its field. `resources` alone changes no result: DVC does not track it.
+What a value means stands under its field. `resources` alone is not tracked by DVC: it says how, not what.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from vidpred.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl"]
 
@@ -51,6 +52,8 @@ class FetchParams(Section):
     """A download that sends nothing for so long has failed."""
     max_bytes: Count = 2_000_000_000
     """A larger file is set aside."""
+    total_seconds: Annotated[float, Field(gt=0)] = 3600
+    """A download that takes longer in all, tries included, has failed."""
     tries: Count = 3
     """Attempts at a download before it has failed."""
     allow_private: bool = False
@@ -91,7 +94,7 @@ class SplitParams(Section):
     """Share of the groups (or of the time) for validation."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share for the test."""
-    seed: int = 0
+    seed: Seed = 0
     """Another seed, another split."""
 
     @model_validator(mode="after")
@@ -127,7 +130,7 @@ class UniformSpace(Section):
         return self
 
 
-Space = UniformSpace | list[bool | int | float | str]
+Space = UniformSpace | Annotated[list[bool | int | float | str], Field(min_length=1)]
 """What one hyperparameter may be: a range, or one of a list."""
 
 
@@ -153,7 +156,7 @@ class TuneParams(Section):
     """Steps before a trial may be stopped."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """ASHA keeps one in so many at each rung."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws."""
 
     @model_validator(mode="after")
@@ -216,11 +219,9 @@ class TrainParams(Section):
     """`auto`: bfloat16 autocast where the processor computes in it."""
     evaluate_every: Count = 200
     """Steps between two validations."""
-    checkpoint_every: Count = 100
-    """Steps between two checkpoints."""
     val_windows: Count = 128
     """Validation windows, evenly spaced over the part."""
-    seed: int = 0
+    seed: Seed = 0
     """Of weights, batches and augmentation."""
 
     @model_validator(mode="after")
@@ -240,7 +241,7 @@ class EvaluateParams(Section):
     rollout: Count = 10
     """Steps that models are rolled out, each on its own predictions."""
     rollout_windows: Count = 64
-    """Windows of the rollout, evenly spaced over the test part."""
+    """Windows of the rollout, from as many clips as there are."""
     pictures: Annotated[int, Field(ge=1, le=32)] = 6
     """Clips shown in the report."""
     batch_size: Count = 32
@@ -262,7 +263,8 @@ class ReportParams(Section):
 
 
 class ResourceParams(Section):
-    """With how much, and where, the work is done. Changes no result; DVC does not track it."""
+    """With how much, and where, the work is done. DVC does not track it: the results are the same, but for the rounding
+    that another device or number of threads brings to training."""
 
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes that transcode; null: one a core."""
@@ -270,6 +272,8 @@ class ResourceParams(Section):
     """Threads of train and evaluate; null: one a core."""
     trials_at_once: Annotated[int, Field(ge=1)] | None = None
     """Trials side by side; null: as many as the CPUs (or GPUs) allow."""
+    checkpoint_every: Count = 100
+    """Steps of train between two checkpoints."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1
     """CPUs that Ray sets aside for a trial."""
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None

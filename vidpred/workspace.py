@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,12 @@ def _content(path: Path) -> object:
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
 
-def stage_key(stage: str, *, root: Path | None = None, without: Sequence[str] = ()) -> str:
+def stage_key(stage: str, *, root: Path | None = None) -> str:
     """The key of a stage's resumable work: 16 hex digits over what dvc.yaml makes it depend on.
 
     Args:
         stage: Name in dvc.yaml.
         root: The project.
-        without: Dotted parameters to leave out, such as a cadence of logging that changes no result.
     """
     project = root or find_root()
     params = yaml.safe_load((project / "params.yaml").read_text())
@@ -98,11 +97,7 @@ def stage_key(stage: str, *, root: Path | None = None, without: Sequence[str] = 
         # a path outside the project is known by its content alone
         parts[f"dep {dep}"] = _content(project / path)
     for name in spec.get("params", []):
-        value = _lookup(params, name)
-        if isinstance(value, dict):
-            value = {k: v for k, v in value.items() if f"{name}.{k}" not in without}
-        if name not in without:
-            parts[f"param {name}"] = value
+        parts[f"param {name}"] = _lookup(params, name)
     return digest(parts)[:16]
 
 
@@ -111,6 +106,12 @@ def _lookup(params: dict[str, Any], dotted: str) -> Any:
     for part in dotted.split("."):
         value = value[part]
     return value
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    # not os.cpu_count(): containers and job schedulers give a process fewer cores than the machine has
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -111,6 +111,15 @@ def test_a_copy_of_a_registered_model_goes_once_it_is_not_fresh(home: Path) -> N
     assert not copy.exists()
 
 
+def test_a_broken_download_is_counted_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = home / "downloads/.cc.part"
+    part.write_bytes(b"x" * 10_000)
+    os.utime(part, (time.time() - 7200,) * 2)
+    clean_home(dry_run=False, yes=True)
+    assert capsys.readouterr().out.count("broken off") == 1
+    assert not part.exists()
+
+
 @pytest.mark.usefixtures("home")
 def test_nothing_to_free_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     clean_home(dry_run=False, yes=True)

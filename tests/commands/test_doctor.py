@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from pathlib import Path
 
@@ -76,6 +77,20 @@ def test_bad_params_are_named(project: Path, capsys: pytest.CaptureFixture[str])
     (project / "params.yaml").write_text(text)
     assert examine() == 1
     assert "task.context" in capsys.readouterr().out
+
+
+def test_shards_are_verified(project: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shards = Path(shutil.copytree(digits / "shards", project / "data/shards"))
+    assert examine() == 0
+    found = lines(capsys)["shards"]
+    assert found.startswith("ok 48 clips, data_id ")
+    assert found.endswith(", verified")
+    file = next(shards.glob("*.npy"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert examine() == 1
+    assert "has changed since it was written: run `dvc checkout`" in lines(capsys)["shards"]
 
 
 def test_remotes_are_listed_without_their_passwords(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +24,7 @@ from vidpred.data.download import DownloadError, download
 from vidpred.data.fetch import fetch, grouped
 from vidpred.data.media import write_gif
 from vidpred.errors import UserError
+from vidpred.workspace import locked
 
 
 def gif(path: Path, seed: int = 0, frames: int = 8) -> bytes:
@@ -78,6 +83,7 @@ def test_a_folder(tmp_path: Path) -> None:
         ("https://example.org/a/one.mp4?size=2", "example.org/a/one", ""),
         ("https://example.org/v_Skiing_g23_c01.gif", "Skiing_g23", "Skiing"),
         ("https://example.org", "example.org", ""),
+        ("http://[::1", "http://[::1", ""),
     ],
 )
 def test_groups_come_from_names(name: str, group: str, label: str) -> None:
@@ -122,6 +128,48 @@ def test_a_recipe_gives_the_same_bytes_again(tmp_path: Path) -> None:
     assert fetched(recipe, tmp_path)[1] == rows
 
 
+def test_a_negative_seed_of_a_recipe_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("recipe: moving_digits\nseed: -1\n")
+    with pytest.raises(UserError, match="seed: Input should be greater than or equal to 0"):
+        fetched(tmp_path / "small.yaml", tmp_path)
+
+
+def test_urls_that_are_none_fail_alone(tmp_path: Path) -> None:
+    gif(tmp_path / "mine.gif")
+    names = [
+        "http://[::1",
+        "http://[::1]x/a.gif",
+        "https://host:99999999/a.gif",
+        "http://xn--a-/a.gif",
+        "http:///a.gif",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join([*names, "mine.gif"]))
+    summary, rows = fetched(tmp_path / "list.txt", tmp_path, tries=1)
+    assert [row["name"] for row in rows if row["status"] == "failed"] == names
+    assert rows[0]["reason"].startswith("no URL: ")
+    assert rows[0]["group"] == "http://[::1"
+    assert summary["fetched"] == 1
+
+
+def test_a_second_fetch_waits_for_the_first(tmp_path: Path, root: Path) -> None:
+    gif(tmp_path / "clips" / "a.gif")
+    text = (root / "params.yaml").read_text().replace("datasets/moving_digits.yaml", "clips")
+    (tmp_path / "params.yaml").write_text(text)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    env = os.environ | {"PYTHONPATH": str(root), "VIDPRED_HOME": str(tmp_path / "home")}
+    with locked(tmp_path / "home" / "fetch"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.fetch"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        assert f"is in use by process {os.getpid()}" in process.stderr.readline()
+        assert not (tmp_path / "data").exists()
+    with process:
+        told = process.stderr.read()
+    assert process.returncode == 0, told
+    assert (tmp_path / "data/raw/sources.jsonl").is_file()
+
+
 class Handler(BaseHTTPRequestHandler):
     """A server with good files and bad manners."""
 
@@ -143,6 +191,20 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(b"\n<!DOCTYPE html><p>hello", kind="image/gif")
         elif path == "/endless.gif":
             self.answer(b"\0" * 300_000, length=None)
+        elif path == "/drip.gif":
+            self.answer(b"GIF89a", length=1000)
+            with contextlib.suppress(OSError):
+                while not self.server.stopped.wait(0.05):  # type: ignore[attr-defined]
+                    self.wfile.write(b"\0")
+        elif path == "/drip.html":
+            self.answer(b"<!doc", length=1000)
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"type html>" + b" " * 985)
+        elif path == "/packed.gif":
+            self.answer(b"no gzip", encoding="gzip")
+        elif path == "/nowhere.gif":
+            self.send_response(302)
+            self.end_headers()
         elif path == "/slow.gif":
             self.server.stopped.wait(5)  # type: ignore[attr-defined]
         elif path.startswith("/to/"):
@@ -154,9 +216,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(self.media)
 
-    def answer(self, body: bytes, *, kind: str = "image/gif", length: int | None = -1) -> None:
+    def answer(
+        self, body: bytes, *, kind: str = "image/gif", length: int | None = -1, encoding: str | None = None
+    ) -> None:
         self.send_response(200)
         self.send_header("Content-Type", kind)
+        if encoding is not None:
+            self.send_header("Content-Encoding", encoding)
         if length is not None:
             self.send_header("Content-Length", str(len(body) if length < 0 else length))
         self.end_headers()
@@ -212,6 +278,9 @@ def test_a_list_of_urls_and_paths(tmp_path: Path, server: str, monkeypatch: pyte
         ("/missing.gif", "HTTP 404", 1),
         ("/page.gif", "a web page, not a GIF or video", 1),
         ("/disguised.gif", "a web page, not a GIF or video", 1),
+        ("/drip.html", "a web page, not a GIF or video", 1),
+        ("/packed.gif", "connection failed: .* \\(3 tries\\)", 3),
+        ("/nowhere.gif", "HTTP 302", 1),
         ("/endless.gif", "larger than 200000 bytes", 1),
         ("/short.gif", "connection failed: .* \\(3 tries\\)", 3),
         ("/slow.gif", "nothing came for 0.5 s \\(3 tries\\)", 3),
@@ -234,6 +303,31 @@ def test_a_passing_failure_is_tried_again(tmp_path: Path, server: str, settings:
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == sorted(
         [done.path.name, f"{done.path.name}.json"]
     )
+
+
+def test_a_download_that_takes_too_long_in_all_has_failed(tmp_path: Path, server: str, settings: FetchParams) -> None:
+    hurried = settings.model_copy(update={"total_seconds": 0.4})
+    for path, tries in (("/drip.gif", 1), ("/slow.gif", 1)):
+        with pytest.raises(DownloadError, match=r"took longer than 0\.4 s$"):
+            download(server + path, tmp_path / "d", hurried, pause_seconds=0.01)
+        assert Handler.asked[path] == tries
+
+
+def test_each_address_of_a_host_is_tried(
+    tmp_path: Path, server: str, settings: FetchParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def two(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
+        if host != "two.example":
+            return real(host, port, *rest, **more)
+        return real("127.0.0.2", port, *rest, **more) + real("127.0.0.1", port, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    port = server.rsplit(":", 1)[1]
+    done = download(f"http://two.example:{port}/good.gif", tmp_path / "d", settings.model_copy(update={"tries": 1}))
+    assert done.path.read_bytes() == Handler.media
+    assert Handler.asked["/good.gif"] == 1
 
 
 def test_private_addresses_are_refused(tmp_path: Path, server: str, settings: FetchParams) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +82,8 @@ def test_a_gif_with_uneven_delays_follows_the_clock(tmp_path: Path) -> None:
 
 def test_length_is_limited(tmp_path: Path) -> None:
     media.write_gif(tmp_path / "a.gif", squares(20), 10)
-    shape = {"height": 48, "width": 64, "ffmpeg": FFMPEG}
-    assert len(media.decode(tmp_path / "a.gif", fps=10, max_seconds=0.7, **shape)) == 7
-    assert len(media.decode(tmp_path / "a.gif", fps=10, max_frames=5, **shape)) == 5
+    read = media.decode(tmp_path / "a.gif", height=48, width=64, fps=10, max_seconds=0.7, ffmpeg=FFMPEG)
+    assert len(read) == 7
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
@@ -189,9 +188,36 @@ def test_ffmpeg_is_chosen_by_name_or_path(tmp_path: Path) -> None:
         media.ffmpeg_version(str(tmp_path / "other"))
 
 
+@pytest.fixture
+def none_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """imageio-ffmpeg as it is on a machine for which it carries nothing; a folder that is all of the PATH."""
+    import imageio_ffmpeg
+
+    monkeypatch.setattr(imageio_ffmpeg._utils, "FNAME_PER_PLATFORM", {})
+    imageio_ffmpeg._utils._get_ffmpeg_exe.cache_clear()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("IMAGEIO_FFMPEG_EXE", raising=False)
+    yield folder
+    imageio_ffmpeg._utils._get_ffmpeg_exe.cache_clear()
+
+
+def test_the_ffmpeg_of_the_system_stands_in_for_writing_alone(tmp_path: Path, none_bundled: Path) -> None:
+    with pytest.raises(UserError, match="carries none for this machine and none is on the PATH: install one"):
+        media.write_gif(tmp_path / "a.gif", squares(), 10)
+    (none_bundled / "ffmpeg").symlink_to(FFMPEG)
+    media.write_gif(tmp_path / "a.gif", squares(), 10)
+    with pytest.raises(UserError, match="for this machine: install one and set transcode"):
+        media.ffmpeg_binary("bundled")
+    system = media.ffmpeg_binary("system")
+    read = media.decode(tmp_path / "a.gif", height=48, width=64, ffmpeg=system)
+    np.testing.assert_array_equal(read, squares())
+
+
 def test_real_clips(shared_data: Path) -> None:
     for name in ("bikes.mp4", "mma_test.avi", "pancake.mkv"):
-        read = media.decode(shared_data / "videos" / name, height=32, width=32, fps=5, max_frames=8, ffmpeg=FFMPEG)
+        read = media.decode(shared_data / "videos" / name, height=32, width=32, fps=5, max_seconds=1.6, ffmpeg=FFMPEG)
         assert read.shape == (8, 32, 32, 3)
         assert read.std() > 10
     with pytest.raises(MediaError, match="damaged: Invalid NAL unit size"):

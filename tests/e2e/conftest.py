@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 SMALL = {
-    "train": {"steps": 40, "batch_size": 8, "evaluate_every": 20, "checkpoint_every": 5, "val_windows": 16},
+    "train": {"steps": 40, "batch_size": 8, "evaluate_every": 20, "val_windows": 16},
     "tune": {
         "models": {"conv2d": {}, "warpmix": {"config": {"width": [8, 12]}}},
         "trials": 3,

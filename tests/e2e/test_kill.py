@@ -23,7 +23,7 @@ WEIGHTS = "models/trained/model.safetensors"
 @pytest.fixture(scope="module")
 def unbroken(project: Project) -> str:
     """A run of the pipeline up to train that nothing disturbed; the sha256 of its weights."""
-    project.edit("params.yaml", {"train": {"steps": 300, "checkpoint_every": 10}})
+    project.edit("params.yaml", {"train": {"steps": 300}, "resources": {"checkpoint_every": 10}})
     project.run("dvc", "repro", "train")
     return sha256(project)
 

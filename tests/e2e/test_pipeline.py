@@ -41,10 +41,10 @@ def test_every_stage_leaves_its_outputs(ran: Project) -> None:
     assert f"{figures['test']['copy_last']['perceptual_distance']:.2f}" in page
 
 
-def test_the_model_does_not_lose_to_copying(ran: Project) -> None:
+def test_the_model_is_better_than_copying(ran: Project) -> None:
     test = results(ran, "evaluate/metrics.json")["test"]
     name = results(ran, "train/summary.json")["model"]
-    assert test[name]["perceptual_distance"] <= test["copy_last"]["perceptual_distance"]
+    assert test[name]["perceptual_distance"] < 0.97 * test["copy_last"]["perceptual_distance"]
 
 
 def test_a_second_run_does_nothing(ran: Project) -> None:

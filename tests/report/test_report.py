@@ -19,6 +19,7 @@ from PIL import Image
 from vidpred.errors import UserError
 from vidpred.report.inputs import read_inputs
 from vidpred.report.page import group_gains, metric_table, render, write_report
+from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS
 
 MODELS = ("warpmix", "copy_last", "flow_gate")
 SCALE = {"warpmix": 0.4, "copy_last": 1.0, "flow_gate": 0.8}
@@ -264,6 +265,15 @@ def test_best_of_each_column_is_marked() -> None:
         ["a", "b"],
     )
     assert [[best for _, best in row["cells"]] for row in table["rows"]] == [[True, False], [False, True]]
+
+
+def test_metrics_are_shown_as_they_are_measured() -> None:
+    table = metric_table({"a": {**dict.fromkeys(reversed(UNITS), 1.0), "new": 1.0}}, ["a"])
+    assert [how.unit for how in table["headings"]] == [*UNITS.values(), ""]
+    assert [how.higher_is_better for how in table["headings"]] == [*HIGHER_IS_BETTER.values(), None]
+    labels = [how.label for how in table["headings"]]
+    assert labels[-1] == "new"
+    assert not set(labels) & set(UNITS)
 
 
 def test_gain_of_a_group_is_that_of_its_mean_distance() -> None:

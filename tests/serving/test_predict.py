@@ -101,6 +101,23 @@ def test_clip_is_brought_to_the_models_size_and_rate(folder: Path, model: str) -
     assert media.facts(folder / "slow.mp4", ffmpeg=media.ffmpeg_binary()).fps == 5
 
 
+def test_the_ffmpeg_of_the_system_will_do(folder: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import imageio_ffmpeg
+
+    media.write_gif(folder / "cat.gif", clip(8), 10)
+    (folder / "bin").mkdir()
+    (folder / "bin/ffmpeg").symlink_to(media.ffmpeg_binary())
+
+    def carries_none() -> str:
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    with monkeypatch.context() as machine:
+        machine.setattr(imageio_ffmpeg, "get_ffmpeg_exe", carries_none)
+        machine.setenv("PATH", str(folder / "bin"))
+        assert predict_files(model, [folder / "cat.gif"], frames=1, output=folder / "out.gif") == 0
+    assert len(read(folder / "out.gif")) == 9
+
+
 def test_clips_own_rate_where_the_model_has_none(folder: Path) -> None:
     media.write_gif(folder / "cat.gif", clip(8), 20)
     model = moving_on(folder / "any rate", fps=None)

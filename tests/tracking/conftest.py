@@ -11,8 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ class Project:
         write_split(self.split, split)
         self.windows = [Window(s.clip, start) for s in sorted(split["test"], key=lambda s: s.clip) for start in (0, 3)]
 
-    def model(self, good: float = 1.0, *, task: Task = TASK) -> Path:
+    def model(self, good: float = 1.0, *, task: Task = TASK, fps: float = 10.0, fit: str = "crop") -> Path:
         """A folder of a model that predicts the motion by a share `good`: at 0 it copies, at 1 it is right."""
         folder = self.folder / f"model-{good}-{task.context}"
         config = {"variant": "seed"}
@@ -189,7 +190,7 @@ class Project:
                 last = (task.context - 1) * 3 + colour
                 kernel[colour, last, 1, 1] = 1 - good
                 kernel[colour, last, 1, 0] = good
-        info = {"data_id": self.shards.data_id, "fps": 10.0}
+        info = {"data_id": self.shards.data_id, "fps": fps, "fit": fit}
         save_model(folder, built, name="conv2d", config=config, task=task, info=info)
         (folder / "metrics.jsonl").write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.25}\n')
         return folder
@@ -215,10 +216,30 @@ class Project:
             device=torch.device("cpu"),
         )  # fmt: skip
 
-    def register(self, good: float = 1.0, *, task: Task = TASK) -> dict[str, Any]:
-        """Trains nothing, judges and registers; gives the receipt."""
-        folder = self.model(good, task=task)
-        return register(folder, name="vidpred", run_key=f"key-{good}-{task.context}", bench=self.bench(folder))
+    def pictures(self, *, colour: bytes = b"red") -> Path:
+        """A folder as `evaluate` makes it."""
+        folder = self.folder / "pictures"
+        folder.mkdir(exist_ok=True)
+        (folder / "0.png").write_bytes(colour)
+        (folder / "pictures.json").write_text("[]\n")
+        return folder
+
+    def register(self, good: float = 1.0, *, changed: Mapping[str, Any] | None = None, **model: Any) -> dict[str, Any]:
+        """Trains nothing, judges and registers; gives the receipt.
+
+        Args:
+            good: As in `model`, which also takes `model`.
+            changed: What the evaluation says instead.
+        """
+        folder = self.model(good, **model)
+        bench = self.bench(folder)
+        return register(
+            folder,
+            name="vidpred",
+            run_key=f"key-{folder.name}",
+            bench=replace(bench, metrics={**bench.metrics, **(changed or {})}),
+            pictures=self.pictures(),
+        )
 
 
 @pytest.fixture

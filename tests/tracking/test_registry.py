@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.tracking.conftest import TASK, Project, free_port, serving
+from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import load_model
+from vidpred.serving.predictor import FramePredictor
 from vidpred.tracking import registry, store
+from vidpred.tracking.runs import Tracker
 from vidpred.types import Task
 
 # MLflow uses parts of SQLAlchemy that are to go
@@ -55,16 +59,21 @@ def versions(name: str = "vidpred") -> list[str]:
     return sorted(str(v.version) for v in store.connect().search_model_versions(f"name = '{name}'"))
 
 
+def tags(version: str, name: str = "vidpred") -> dict[str, str]:
+    """What a version says of itself."""
+    return dict(store.connect().get_model_version(name, version).tags)
+
+
 def test_first_that_beats_copy_last_is_champion(home: Path, project: Project) -> None:
     receipt = project.register()
     assert receipt["alias"] == "champion"
     assert "no champion" in receipt["reason"]
     assert receipt["figures"]["gain_pooled"] > 0.9
     assert aliases() == {"champion": "1"}
-    tags = registry.champion("vidpred")
-    assert tags["vidpred.data_id"] == project.shards.data_id
-    assert (tags["vidpred.task.context"], tags["vidpred.task.height"]) == ("3", "16")
-    assert tags["vidpred.weights_sha256"] == receipt["weights_sha256"]
+    said = tags("1")
+    assert said["vidpred.data_id"] == project.shards.data_id
+    assert (said["vidpred.task.context"], said["vidpred.task.height"]) == ("3", "16")
+    assert said["vidpred.weights_sha256"] == receipt["weights_sha256"]
     where = json.loads((home / "register" / f"{receipt['weights_sha256']}.json").read_text())
     assert where["uri"] == "models:/vidpred/1"
     run = store.connect().get_run(where["run_id"])
@@ -78,9 +87,78 @@ def test_twice_gives_one_version(project: Project) -> None:
     first = project.register()
     second = project.register()
     assert versions() == ["1"]
-    assert second["alias"] == "champion"
-    assert second["weights_sha256"] == first["weights_sha256"]
+    assert json.dumps(second) == json.dumps(first)
     assert aliases() == {"champion": "1"}
+
+
+def test_twice_tells_the_same_of_every_outcome(home: Path, project: Project) -> None:
+    project.register(0.5)
+    outcomes = {
+        "champion": {"good": 0.9},
+        "loser": {"good": 0.7},
+        "challenger": {"good": 1.0, "fps": 25.0},
+    }
+    for told in outcomes.values():
+        first, second = (json.dumps(project.register(**told)) for _ in range(2))
+        assert first == second
+    shutil.rmtree(home / "mlartifacts")
+    first, second = (json.dumps(project.register(0.8)) for _ in range(2))
+    assert first == second
+    assert tempfile.gettempdir() not in first
+    assert aliases() == {"champion": "2", "challenger": "5"}
+
+
+def test_champion_that_beats_copying_no_longer_loses_its_alias(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.register()
+    changed = {"beats_copy_last": False, "why_not": "a claim needs 20 groups"}
+    first = project.register(changed=changed)
+    assert first["alias"] is None
+    assert first["reason"] == "it does not beat copy_last: a claim needs 20 groups"
+    assert "models:/vidpred/1 is champion no more" in caplog.text
+    assert (versions(), aliases()) == (["1"], {})
+    assert tags("1")["vidpred.decision"] == "none"
+    assert json.dumps(project.register(changed=changed)) == json.dumps(first)
+    assert project.register()["alias"] == "champion"
+
+
+def test_champion_by_hand_stays_champion(project: Project) -> None:
+    project.register(0.5)
+    project.register(0.4)
+    store.connect().set_registered_model_alias("vidpred", "champion", "2")
+    first, second = (project.register(0.4) for _ in range(2))
+    assert first == second
+    assert (first["alias"], aliases()) == ("champion", {"champion": "2"})
+    assert "by hand" in first["reason"]
+
+
+def test_run_has_the_pictures_and_figures_of_the_last_evaluation(project: Project) -> None:
+    client = store.connect()
+    project.register()
+    run_id = client.get_model_version("vidpred", "1").run_id
+    assert {f.path for f in client.list_artifacts(run_id)} == {"pictures", "registered"}
+    before = client.get_run(run_id).data.metrics["test_perceptual_distance"]
+
+    folder = project.model()
+    bench = project.bench(folder)
+    bench.metrics["test"]["conv2d"]["perceptual_distance"] = 12.5
+    for _ in range(2):
+        registry.register(
+            folder,
+            name="vidpred",
+            run_key=f"key-{folder.name}",
+            bench=bench,
+            pictures=project.pictures(colour=b"blue"),
+        )
+    assert versions() == ["1"]
+    assert client.get_run(run_id).data.metrics["test_perceptual_distance"] == 12.5
+    history = [m.value for m in client.get_metric_history(run_id, "test_perceptual_distance")]
+    assert sorted(history) == [before, 12.5]
+    assert {f.path for f in client.list_artifacts(run_id, "pictures")} == {"pictures/0.png", "pictures/pictures.json"}
+    kept = Path(client.download_artifacts(run_id, "pictures/0.png"))
+    assert kept.read_bytes() == b"blue"
+    assert client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_no_better_than_copying_gets_no_alias(project: Project) -> None:
@@ -107,6 +185,18 @@ def test_champion_of_another_task_is_not_compared(project: Project) -> None:
     receipt = project.register(1.0, task=Task(context=4, horizon=1, height=16, width=16))
     assert receipt["alias"] == "challenger"
     assert "context 3 instead of 4" in receipt["reason"]
+    assert aliases() == {"champion": "1", "challenger": "2"}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [({"fps": 25.0}, "fps 10.0 instead of 25.0"), ({"fit": "pad"}, "fit crop instead of pad")],
+)
+def test_champion_of_other_frames_is_not_compared(project: Project, other: dict[str, Any], told: str) -> None:
+    project.register(0.5)
+    receipt = project.register(1.0, **other)
+    assert receipt["alias"] == "challenger"
+    assert told in receipt["reason"]
     assert aliases() == {"champion": "1", "challenger": "2"}
 
 
@@ -149,7 +239,10 @@ def test_models_without_weights_are_told_apart(project: Project) -> None:
     for config in ({"variant": "seed"}, {"variant": "seed", "noise": 0.1}):
         info = json.loads((folder / "model.json").read_text()) | {"config": {**bench.info["config"], **config}}
         (folder / "model.json").write_text(json.dumps(info))
-        registry.register(folder, name="vidpred", run_key="k", bench=replace(bench, info=load_model(folder)[1]))
+        info = load_model(folder)[1]
+        registry.register(
+            folder, name="vidpred", run_key="k", bench=replace(bench, info=info), pictures=project.pictures()
+        )
     assert versions() == ["1", "2"]
 
 
@@ -193,6 +286,50 @@ def test_what_is_not_there_is_told_in_one_line(project: Project) -> None:
         with pytest.raises(UserError, match=told) as raised:
             registry.download(uri)
         assert "\n" not in str(raised.value)
+
+
+def test_model_that_its_run_wrote_again_is_fetched_again(project: Project) -> None:
+    with Tracker.open(stage="train", key="again") as run:
+        run.artifact(project.model(0.5), "model")
+        first = registry.download(f"runs:/{run.run_id}/model")
+        assert registry.download(f"runs:/{run.run_id}/model") == first
+        run.artifact(project.model(1.0), "model")
+    second = registry.download(f"runs:/{run.run_id}/model")
+    for folder, good in ((first, 0.5), (second, 1.0)):
+        assert load_model(folder)[1]["weights_sha256"] == load_model(project.model(good))[1]["weights_sha256"]
+
+
+def test_what_only_the_receipt_tells_of_is_to_be_registered(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipt = project.register()
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    workspace.write_json(tmp_path / "results/register/receipt.json", receipt)
+    client = store.connect()
+    with pytest.raises(UserError, match=r"has versions 1, aliases champion; give for instance models:/vidpred/1$"):
+        registry.download("models:/vidpred/2")  # whatever that was: the registry has what the receipt tells of
+    client.delete_registered_model_alias("vidpred", "champion")
+    with pytest.raises(UserError, match=r"versions 1, no aliases; .*receipt\.json tells of .*run `vidpred register`$"):
+        registry.download("models:/vidpred@champion")
+    with pytest.raises(UserError, match=r"give for instance models:/vidpred/1$"):
+        registry.download("models:/vidpred@best")
+    client.delete_model_version("vidpred", "1")
+    for uri in ("models:/vidpred/1", "models:/vidpred/latest", "models:/vidpred@champion"):
+        with pytest.raises(UserError, match=r"no versions, no aliases; .*tells of .*run `vidpred register`$") as raised:
+            FramePredictor.load(uri)
+        assert "\n" not in str(raised.value)
+
+
+def test_registered_folder_tells_nothing_of_this_machine(home: Path, project: Project, root: Path) -> None:
+    project.register()
+    folder = next((home / "mlartifacts").rglob("MLmodel")).parent
+    for path in folder.rglob("*"):
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        for private in (str(root), str(home.parent), tempfile.gettempdir(), str(Path.home()) + "/"):
+            assert private not in text, path
 
 
 def test_damaged_model_is_refused(home: Path, project: Project) -> None:
@@ -246,7 +383,7 @@ def test_server_keeps_and_gives_models(server: str, project: Project, monkeypatc
     assert versions() == ["1", "2"]
     start = time.perf_counter()
     first = registry.download("models:/vidpred@champion")
-    assert load_model(first)[1]["weights_sha256"] == registry.champion("vidpred")["vidpred.weights_sha256"]
+    assert load_model(first)[1]["weights_sha256"] == tags("2")["vidpred.weights_sha256"]
     assert registry.download("models:/vidpred/2") == first
     assert time.perf_counter() - start < 5
     with pytest.raises(UserError, match="vidpred has versions 1, 2, aliases champion"):

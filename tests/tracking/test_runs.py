@@ -84,6 +84,41 @@ def test_status_tells_how_it_ended(error: type[BaseException], status: str) -> N
     assert store.connect().get_run(run.run_id).info.status == status
 
 
+@pytest.mark.usefixtures("home")
+def test_failure_without_an_exception_is_told() -> None:
+    client = store.connect()
+    with Tracker.open(stage="trial", key=KEY) as run:
+        run.fail("out of memory")
+        run.metrics(1, {"loss": 1.0})
+    assert run.run_id is not None
+    kept = client.get_run(run.run_id)
+    assert (kept.info.status, kept.data.tags["vidpred.failure"]) == ("FAILED", "out of memory")
+    assert kept.data.metrics == {"loss": 1.0}
+    with Tracker.open(stage="trial", key=KEY):  # tried again, and well
+        pass
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert "vidpred.failure" not in kept.data.tags
+
+
+def test_failure_without_a_server_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    with Tracker.open(stage="trial", key=KEY) as run:
+        run.fail("out of memory")
+    assert run.run_id is None
+
+
+@pytest.mark.usefixtures("home")
+def test_figures_of_the_whole_run_are_set_anew() -> None:
+    client = store.connect()
+    for value in (3.0, 3.0, 2.0, 4.0, 4.0):
+        with Tracker.open(stage="train", key=KEY) as run:
+            run.figures({"test_loss": value, "note": "text"})
+    assert run.run_id is not None
+    assert client.get_run(run.run_id).data.metrics == {"test_loss": 4.0}
+    assert sorted(m.value for m in client.get_metric_history(run.run_id, "test_loss")) == [2.0, 3.0, 4.0]
+
+
 def test_files_and_folders_are_kept_in_the_home(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()

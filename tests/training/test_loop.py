@@ -27,11 +27,12 @@ def trainer(data: Data, params: TrainParams, folder: Path, *, model: str = "warp
     torch.manual_seed(0)
     config = {"width": 8} if model == "warpmix" else {}
     built = zoo.build(model, config, data.task)
-    return Trainer(built, data, params, steps=steps, device=torch.device("cpu"), folder=folder)
+    cpu = torch.device("cpu")
+    return Trainer(built, data, params, steps=steps, device=cpu, folder=folder, checkpoint_every=5)
 
 
 def small(params: Params, **changes: object) -> TrainParams:
-    fields = {"batch_size": 4, "checkpoint_every": 5, "evaluate_every": 6, "val_windows": 8, "warmup_steps": 2}
+    fields = {"batch_size": 4, "evaluate_every": 6, "val_windows": 8, "warmup_steps": 2}
     return TrainParams.model_validate(params.train.model_dump() | fields | changes)
 
 

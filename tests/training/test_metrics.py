@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vidpred.errors import UserError
-from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS, gain, score
+from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS, score
 
 
 def windows(height: int = 20, width: int = 17) -> tuple[Tensor, Tensor]:
@@ -143,18 +143,3 @@ def test_shapes_and_names_are_checked() -> None:
         score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 2, 3, 12, 12))
     with pytest.raises(ValueError, match="no metric is called pd"):
         score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 1, 3, 12, 12), only=["pd"])
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "baseline", "expected"),
-    [
-        ("perceptual_distance", 15, 20, 0.25),
-        ("mse", 3, 2, -0.5),
-        ("psnr_db", 21, 20, 1),
-        ("ssim", 0.75, 0.5, 0.25),
-        ("l1", 0, 0, 0),
-        ("l1", 1, 0, -math.inf),
-    ],
-)
-def test_gain(metric: str, value: float, baseline: float, expected: float) -> None:
-    assert gain(metric, value, baseline) == pytest.approx(expected)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,13 +14,11 @@ from vidpred.errors import UserError
 log = logging.getLogger(__name__)
 
 _QUIET = {
-    "RAY_AUTH_MODE": "disabled",  # a local cluster binds to loopback; token mode would write a file to the home folder
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+_PROBE_SECONDS = 5
 
 
 @contextmanager
@@ -28,10 +28,15 @@ def connected() -> Iterator[None]:
     Raises:
         UserError: `RAY_ADDRESS` is set and nothing answers there.
     """
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS", "")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address:
+        _probe(address)
+    elif "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        # Ray listens on every interface and wants a token of whoever speaks to it. Given one, it writes none into the
+        # home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray  # only now: it reads its settings from the environment when it is imported
 
     try:
@@ -41,15 +46,25 @@ def connected() -> Iterator[None]:
         else:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise UserError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({_first_line(error)}): start it, or unset "
-            "RAY_ADDRESS to use this machine"
-        ) from None
+        raise _unreachable(address, (str(error).splitlines() or [type(error).__name__])[0]) from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _probe(address: str) -> None:
+    """Asks once whether anything listens: Ray itself would try for five minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():  # `auto`, or a client's URL: Ray knows what to do
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
+
+
+def _unreachable(address: str, why: str) -> UserError:
+    return UserError(
+        f"no Ray cluster answers at RAY_ADDRESS={address} ({why}): start it, or unset RAY_ADDRESS to use this machine"
+    )

@@ -34,11 +34,11 @@ class Reporter(Protocol):
 
 
 class Listener(Protocol):
-    """Told, in the driver, how trials get on; must survive pickling by Ray, since a restored search keeps it."""
+    """Told, in the driver, how trials get on; they go by their place in the list of points."""
 
-    def started(self, trial: str, point: Point) -> None: ...
-    def reported(self, trial: str, point: Point, figures: Mapping[str, Any]) -> None: ...
-    def ended(self, trial: str, point: Point, *, failed: bool) -> None: ...
+    def started(self, number: int) -> None: ...
+    def reported(self, number: int, figures: Mapping[str, Any]) -> None: ...
+    def ended(self, number: int, *, failed: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ class Search:
 class TrialResult:
     """How a trial ended."""
 
-    trial: str
     point: Point
     history: list[dict[str, Any]] = field(default_factory=list)
     """Figures of each report."""
@@ -87,25 +86,30 @@ class _Reporter:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Callback(tune.Callback):
-    """Hands Ray's events to a listener."""
+_LISTENERS: dict[str, Listener] = {}
+"""The listener of each search that is running in this process. Ray pickles callbacks and brings back the pickled ones
+when it restores a search; so a callback knows its search by name only, and finds today's listener here."""
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+
+class _Callback(tune.Callback):
+    """Hands Ray's events to the listener of a search."""
+
+    def __init__(self, search: str) -> None:
+        self.search = search
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.listener.started(trial.trial_id, trial.config["point"])
+        _LISTENERS[self.search].started(trial.config["number"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.listener.reported(trial.trial_id, trial.config["point"], result)
+        _LISTENERS[self.search].reported(trial.config["number"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.listener.ended(trial.trial_id, trial.config["point"], failed=False)
+        _LISTENERS[self.search].ended(trial.config["number"], failed=False)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.listener.ended(trial.trial_id, trial.config["point"], failed=True)
+        _LISTENERS[self.search].ended(trial.config["number"], failed=True)
 
 
 def run_search(
@@ -125,7 +129,7 @@ def run_search(
     """
 
     def run(config: dict[str, Any]) -> None:
-        trial(config["point"], _Reporter())
+        trial(points[config["number"]], _Reporter())
 
     experiment = search.storage / search.name
     gpus = search.gpus_per_trial
@@ -138,7 +142,7 @@ def run_search(
     else:
         tuner = tune.Tuner(
             trainable,
-            param_space={"point": tune.grid_search([dict(point) for point in points])},
+            param_space={"number": tune.grid_search(list(range(len(points))))},
             tune_config=tune.TuneConfig(
                 metric=search.metric,
                 mode="min",
@@ -154,19 +158,22 @@ def run_search(
             run_config=tune.RunConfig(
                 name=search.name,
                 storage_path=str(search.storage),
-                callbacks=[_Callback(listener)],
+                callbacks=[_Callback(search.name)],
                 failure_config=tune.FailureConfig(max_failures=search.max_failures),
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
                 verbose=0,
             ),
         )
-    grid = tuner.fit()
-    return [_result(grid[i]) for i in range(len(grid))]
+    _LISTENERS[search.name] = listener
+    try:
+        grid = tuner.fit()
+    finally:
+        del _LISTENERS[search.name]
+    ended = {int((one.config or {})["number"]): one for one in (grid[i] for i in range(len(grid)))}
+    return [_result(ended[number], points[number]) for number in sorted(ended)]
 
 
-def _result(found: Any) -> TrialResult:
-    point = (found.config or {}).get("point", {})
+def _result(found: Any, point: Point) -> TrialResult:
     frame = found.metrics_dataframe
     history = [] if frame is None else frame.to_dict("records")
-    trial = (found.metrics or {}).get("trial_id", "")
-    return TrialResult(trial=trial, point=point, history=history, error=str(found.error or "").strip())
+    return TrialResult(point=point, history=history, error=str(found.error or "").strip())

@@ -117,7 +117,7 @@ def in_use(folder: Path) -> bool:
 
 def _downloads(root: Path, folder: Path) -> Iterator[Removable]:
     asked_for = _asked_for(root)
-    for path in sorted(folder.glob("*")) + sorted(folder.glob(".*.part")):
+    for path in sorted(folder.glob("*")):
         old = time.time() - path.stat().st_mtime > FRESH_SECONDS
         if path.suffix == ".json":
             url = json.loads(path.read_text()).get("url", "")

@@ -19,11 +19,13 @@ from rich.console import Console
 
 from vidpred import __version__
 from vidpred.errors import UserError
-from vidpred.workspace import find_root, home
+from vidpred.workspace import cores, find_root, home
 
 Level = Literal["ok", "warn", "fail"]
 REACH_SECONDS = 3
 """Something that has not answered by then is called unreachable."""
+HASHED_BYTES = 1 << 29
+"""Larger shards are only opened: a check takes about a second, not minutes."""
 STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -115,10 +117,28 @@ def _few(items: list[str], count: int = 5) -> str:
 
 def _ffmpeg(root: Path | None) -> Iterator[Finding]:
     from vidpred.config import load_params
-    from vidpred.data.media import ffmpeg_binary, ffmpeg_version
+    from vidpred.data.media import any_ffmpeg, ffmpeg_binary, ffmpeg_version
 
-    choice = load_params(root / "params.yaml").transcode.ffmpeg if root else "bundled"
+    if root is None:
+        binary = any_ffmpeg()
+        yield Finding("ok", "ffmpeg", f"{ffmpeg_version(str(binary))} ({binary})")
+        return
+    choice = load_params(root / "params.yaml").transcode.ffmpeg
     yield Finding("ok", "ffmpeg", f"{ffmpeg_version(choice)} ({choice}: {ffmpeg_binary(choice)})")
+
+
+def _shards(root: Path | None) -> Iterator[Finding]:
+    folder = root / "data/shards" if root else None
+    if folder is None or not (folder / "meta.json").is_file():
+        return
+    from vidpred.data.shards import Shards
+
+    shards = Shards(folder)
+    small = sum(file.stat().st_size for file in folder.glob("*.npy")) <= HASHED_BYTES
+    if small:
+        shards.verify()
+    told = "verified" if small else "too large to be verified here"
+    yield Finding("ok", "shards", f"{len(shards.clips)} clips, data_id {shards.data_id[:16]}, {told}")
 
 
 def _processors(_root: Path | None) -> Iterator[Finding]:
@@ -126,9 +146,8 @@ def _processors(_root: Path | None) -> Iterator[Finding]:
 
     from vidpred.training.device import computes_bfloat16
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     bfloat16 = "computes in bfloat16" if computes_bfloat16(torch.device("cpu")) else "no bfloat16, trains in float32"
-    yield Finding("ok", "CPU", f"{cores} cores, {torch.backends.cpu.get_cpu_capability()}, {bfloat16}")
+    yield Finding("ok", "CPU", f"{cores()} cores, {torch.backends.cpu.get_cpu_capability()}, {bfloat16}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(index)
@@ -233,6 +252,7 @@ CHECKS: dict[str, Callable[[Path | None], Iterator[Finding]]] = {
     "project": _project,
     "packages": _packages,
     "ffmpeg": _ffmpeg,
+    "shards": _shards,
     "processors": _processors,
     "disk": _disk,
     "MLflow": _mlflow,

@@ -16,7 +16,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, model_validator
 
-from vidpred.config import Count, Section, Share
+from vidpred.config import Count, Section, Seed, Share
 from vidpred.data.media import write_gif, write_mp4
 
 LICENCE = "scikit-learn digits: UCI Optical Recognition of Handwritten Digits (CC BY 4.0)"
@@ -48,7 +48,7 @@ class Recipe(Section):
     """Clips with the digits of one pool."""
     mp4_share: Share = 0.1
     """Share of the clips written as MP4 (H.264) rather than GIF."""
-    seed: int = 0
+    seed: Seed = 0
     """Another seed, other clips."""
 
     @model_validator(mode="after")

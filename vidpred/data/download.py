@@ -1,7 +1,7 @@
 """Downloads: one URL to one file, with limits, and never to a private address unless allowed.
 
-A host's address is looked up once, checked, and then connected to, at every redirect; so a name cannot change what it
-stands for in between. Finished downloads are kept under a hash of their URL and not fetched again.
+A host's addresses are looked up once, checked, and then connected to, at every redirect; so a name cannot change what
+it stands for in between. Finished downloads are kept under a hash of their URL and not fetched again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import socket
 import time
 import urllib.request
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -35,6 +36,7 @@ _SUFFIX_OF_TYPE = {
     "video/x-msvideo": ".avi",
     "video/mpeg": ".mpg",
 }
+_HEAD_BYTES = 64
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -44,6 +46,32 @@ class DownloadError(UserError):
 
 class _TryAgain(Exception):
     """A failure that may pass."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request that may be made."""
+
+    targets: tuple[httpx.URL, ...]
+    """The URL with each of its host's addresses in place of the name; any will do."""
+    headers: dict[str, str]
+    extensions: dict[str, str]
+    """With the headers, what tells the server the name."""
+    direct: bool
+    """Whether no proxy is between."""
+
+
+class _Clock:
+    """The time that a download may take in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raises DownloadError once the time is over."""
+        if time.monotonic() > self._end:
+            raise DownloadError(f"took longer than {self._seconds:g} s")
 
 
 @dataclass(frozen=True)
@@ -88,11 +116,13 @@ def download(url: str, folder: Path, params: FetchParams, *, pause_seconds: floa
 
 def _with_tries(url: str, part: Path, params: FetchParams, pause_seconds: float) -> str:
     """`_stream`, again and again where the failure may pass."""
+    clock = _Clock(params.total_seconds)
     attempt = 1
     while True:
         try:
-            return _stream(url, part, params)
+            return _stream(url, part, params, clock)
         except _TryAgain as error:
+            clock.check()
             if attempt == params.tries:
                 raise DownloadError(f"{error}{f' ({attempt} tries)' if attempt > 1 else ''}") from None
             log.info("%s: %s; trying again", url, error)
@@ -100,46 +130,69 @@ def _with_tries(url: str, part: Path, params: FetchParams, pause_seconds: float)
             attempt += 1
 
 
-def _stream(url: str, part: Path, params: FetchParams) -> str:
+def _stream(url: str, part: Path, params: FetchParams, clock: _Clock) -> str:
     """Writes a URL's bytes to `part`, following redirects by hand; gives the suffix."""
     try:
         here = httpx.URL(url)
         for _ in range(_REDIRECTS + 1):
-            target, headers, extensions, direct = _checked(here, params.allow_private)
+            asked = _checked(here, params.allow_private)
             with (
-                httpx.Client(timeout=params.timeout_seconds, follow_redirects=False, trust_env=not direct) as client,
-                client.stream("GET", target, headers=headers, extensions=extensions) as response,
+                httpx.Client(
+                    timeout=params.timeout_seconds, follow_redirects=False, trust_env=not asked.direct
+                ) as client,
+                closing(_answer(client, asked, clock)) as response,
             ):
-                if response.is_redirect:
+                if response.has_redirect_location:
                     here = here.join(response.headers["location"])
                     continue
                 if response.status_code in _RETRIED:
                     raise _TryAgain(f"HTTP {response.status_code}")
                 if response.status_code != 200:
                     raise DownloadError(f"HTTP {response.status_code}")
-                _save(response, part, params.max_bytes)
+                _save(response, part, params.max_bytes, clock)
                 return _suffix(here, response.headers.get("content-type", ""))
         raise DownloadError(f"more than {_REDIRECTS} redirects")
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, UnicodeError) as error:
         raise DownloadError(f"no URL: {error}") from None
     except httpx.TimeoutException:
         raise _TryAgain(f"nothing came for {params.timeout_seconds:g} s") from None
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise _TryAgain(f"connection failed: {str(error) or type(error).__name__}") from None
 
 
-def _save(response: httpx.Response, part: Path, max_bytes: int) -> None:
+def _answer(client: httpx.Client, asked: _Asked, clock: _Clock) -> httpx.Response:
+    """What the first address says that can be connected to; its body is still to come."""
+    *others, last = asked.targets
+    for target in others:
+        clock.check()
+        try:
+            return _sent(client, target, asked)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            log.debug("%s: %s; trying the next address", target, error)
+    clock.check()
+    return _sent(client, last, asked)
+
+
+def _sent(client: httpx.Client, target: httpx.URL, asked: _Asked) -> httpx.Response:
+    request = client.build_request("GET", target, headers=asked.headers, extensions=asked.extensions)
+    return client.send(request, stream=True)
+
+
+def _save(response: httpx.Response, part: Path, max_bytes: int, clock: _Clock) -> None:
     too_large = DownloadError(f"larger than {max_bytes} bytes")
     if response.headers.get("content-type", "").lower().startswith("text/html"):
         raise DownloadError("a web page, not a GIF or video")
     length = response.headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes:
         raise too_large
-    taken = 0
+    head, taken = b"", 0
     with part.open("wb") as file:
-        for block in response.iter_bytes(1 << 16):
-            if not taken and block.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-                raise DownloadError("a web page, not a GIF or video")
+        for block in response.iter_bytes():  # as they come: a block of fixed size may take a slow server for ever
+            clock.check()
+            if len(head) < _HEAD_BYTES:
+                head += block[:_HEAD_BYTES]
+                if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+                    raise DownloadError("a web page, not a GIF or video")
             taken += len(block)
             if taken > max_bytes:
                 raise too_large
@@ -153,8 +206,8 @@ def _suffix(url: httpx.URL, content_type: str) -> str:
     return suffix if suffix in SUFFIXES else _SUFFIX_OF_TYPE.get(content_type.split(";")[0].strip().lower(), ".bin")
 
 
-def _checked(url: httpx.URL, allow_private: bool) -> tuple[httpx.URL, dict[str, str], dict[str, str], bool]:
-    """What to ask for: the URL with its host's address in place of the name, and what tells the server the name.
+def _checked(url: httpx.URL, allow_private: bool) -> _Asked:
+    """What to ask for, once no address that the host has is forbidden.
 
     Through a proxy the name stays: there the proxy looks it up, and only an address that stands in the URL is checked.
     """
@@ -171,13 +224,13 @@ def _checked(url: httpx.URL, allow_private: bool) -> tuple[httpx.URL, dict[str, 
             found = socket.getaddrinfo(url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             raise _TryAgain(f"no address for {url.host}") from None
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_private and not all(_public(address) for address in addresses):
         raise DownloadError("private address (fetch.allow_private is false)")
     if proxied:
-        return url, {}, {}, False
-    headers = {"Host": url.netloc.decode("ascii")}
-    return url.copy_with(host=addresses[0]), headers, {"sni_hostname": url.host}, True
+        return _Asked((url,), {}, {}, direct=False)
+    targets = tuple(url.copy_with(host=address) for address in addresses)
+    return _Asked(targets, {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}, direct=True)
 
 
 def _public(address: str) -> bool:

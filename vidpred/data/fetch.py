@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -61,12 +62,16 @@ class Source:
 
 def grouped(name: str) -> tuple[str, str]:
     """Group and label that a name tells: UCF-101's `v_<class>_g<group>_c<clip>`, else the name without its suffix."""
-    url = re.match(r"^\w+://", name)
-    path = PurePosixPath(httpx.URL(name).path if url else name)
+    host, path = "", PurePosixPath(name)
+    if "://" in name:
+        try:
+            url = httpx.URL(name)
+            host, path = url.host, PurePosixPath(url.path)
+        except (httpx.InvalidURL, UnicodeError):  # fetched it cannot be, but it has its row
+            return name, ""
     ucf = _UCF.match(path.stem)
     if ucf:
         return f"{ucf['label']}_g{ucf['group']}", ucf["label"]
-    host = httpx.URL(name).host if url else ""
     return host + (path.with_suffix("").as_posix() if path.name else ""), ""
 
 
@@ -137,7 +142,7 @@ class _Intake:
 
     def take(self, name: str, origin: str, path: Path, suffix: str) -> Source:
         """Copies a file under its hash; a row that says so, or why not."""
-        part = self._files / ".part"
+        part = self._files / f".{os.getpid()}.part"
         seen, size = hashlib.sha256(), 0
         try:
             if path.stat().st_size > self._max_bytes:

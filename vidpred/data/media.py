@@ -8,6 +8,7 @@ made by ffmpeg-python. One thread and bit-exact scaling, so that one version of 
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -61,14 +62,12 @@ def ffmpeg_binary(choice: str = "bundled") -> Path:
         UserError: there is none.
     """
     if choice == "bundled":
-        import imageio_ffmpeg
-
-        try:
-            return Path(imageio_ffmpeg.get_ffmpeg_exe())
-        except RuntimeError as error:
+        bundled = _bundled()
+        if bundled is None:
             raise UserError(
-                f"imageio-ffmpeg carries no ffmpeg for this machine ({error}): set transcode.ffmpeg: system"
-            ) from None
+                "imageio-ffmpeg carries no ffmpeg for this machine: install one and set transcode.ffmpeg: system"
+            )
+        return bundled
     if choice == "system":
         found = shutil.which("ffmpeg")
         if found is None:
@@ -78,6 +77,30 @@ def ffmpeg_binary(choice: str = "bundled") -> Path:
     if not path.is_file():
         raise UserError(f"transcode.ffmpeg: {choice} is no file: give bundled, system or the path of an ffmpeg")
     return path.resolve()
+
+
+def _bundled() -> Path | None:
+    import imageio_ffmpeg
+
+    try:
+        found = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return None
+    # where it carries none it gives the system's, without a word
+    carried = found.is_relative_to(Path(imageio_ffmpeg.__file__).parent)
+    return found if carried or os.environ.get("IMAGEIO_FFMPEG_EXE") else None
+
+
+def any_ffmpeg() -> Path:
+    """An ffmpeg for work whose frames no stage depends on: the bundled one, else the one on the PATH.
+
+    Raises:
+        UserError: there is neither.
+    """
+    found = _bundled() or shutil.which("ffmpeg")
+    if found is None:
+        raise UserError("no ffmpeg: imageio-ffmpeg carries none for this machine and none is on the PATH: install one")
+    return Path(found)
 
 
 def ffmpeg_version(choice: str = "bundled") -> str:
@@ -170,7 +193,6 @@ def decode_to(
     fps: float | None = None,
     fit: Fit = "crop",
     max_seconds: float = 60,
-    max_frames: int | None = None,
     max_pixels: int = 40_000_000,
     timeout_seconds: float = 120,
     stop: threading.Event | None = None,
@@ -186,7 +208,6 @@ def decode_to(
         fps: Frames per second, sampled by time stamp; None takes every frame of the source.
         fit: How another shape is brought to this one.
         max_seconds: Only so much from the start.
-        max_frames: Only so many from the start.
         max_pixels: Pixels of a source frame at the most.
         timeout_seconds: Wall time at the most.
         stop: Ends the work early.
@@ -198,7 +219,6 @@ def decode_to(
     import ffmpeg as graph
 
     _check_file(path)
-    limit = math.ceil(max_seconds * (fps or MAX_RATE))
     video = _open_input(path, max_pixels)["V"]
     if fps is not None:
         video = video.filter("fps", fps)
@@ -210,7 +230,7 @@ def decode_to(
             pix_fmt="rgb24",
             fps_mode="passthrough",
             t=max_seconds,
-            **{"frames:v": limit if max_frames is None else min(limit, max_frames)},
+            **{"frames:v": math.ceil(max_seconds * (fps or MAX_RATE))},
         )
     )
     with out.open("wb") as file:
@@ -246,7 +266,6 @@ def decode(
     fps: float | None = None,
     fit: Fit = "crop",
     max_seconds: float = 60,
-    max_frames: int | None = None,
     max_pixels: int = 40_000_000,
     timeout_seconds: float = 120,
 ) -> np.ndarray:
@@ -262,7 +281,6 @@ def decode(
             fps=fps,
             fit=fit,
             max_seconds=max_seconds,
-            max_frames=max_frames,
             max_pixels=max_pixels,
             timeout_seconds=timeout_seconds,
         )
@@ -321,7 +339,7 @@ def _write(
         arguments: list[str] = graph.get_args(graph.output(video, f"file:{part.resolve()}", format=kind, **options))
         try:
             status, told = _launch(
-                ["-v", "error", *arguments, "-y"], ffmpeg=ffmpeg or ffmpeg_binary(), timeout_seconds=_WRITE_SECONDS
+                ["-v", "error", *arguments, "-y"], ffmpeg=ffmpeg or any_ffmpeg(), timeout_seconds=_WRITE_SECONDS
             )
         except MediaError as error:
             raise UserError(f"{path} could not be written: {error}") from None
@@ -342,7 +360,7 @@ def write_gif(path: Path, frames: np.ndarray, fps: float, *, ffmpeg: Path | None
         path: Where to.
         frames: uint8 (T, H, W, 3), RGB.
         fps: Frames per second; GIF rounds a frame's time to hundredths of a second.
-        ffmpeg: From `ffmpeg_binary`; None: the bundled one.
+        ffmpeg: From `ffmpeg_binary`; None: `any_ffmpeg`.
 
     Raises:
         UserError: it cannot be written.

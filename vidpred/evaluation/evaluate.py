@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
 from vidpred.training.metrics import UNITS
-from vidpred.types import Predictor, Task, Window, to_uint8
+from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ def evaluate(
     }
     curves = {name: rows.groupby("step", as_index=False)[metric_columns(rows)].mean() for name, rows in rolled.items()}
     _write(out / "rollout.parquet", curves)
-    shown = evenly(room, params.evaluate.pictures)
+    shown = evenly(room[: max(params.evaluate.pictures, len({w.clip for w in room}))], params.evaluate.pictures)
     _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
     return {
         "model": {
@@ -157,16 +158,29 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
     }
 
 
-def _rollout_windows(test: Sequence[Any], params: Params) -> tuple[int, list[Window]]:
-    """How far to roll out, as far as clips allow, and from where."""
+def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list[Window]]:
+    """How far to roll out: as far as at least half of the clips have room for; and from where.
+
+    The first window of every clip comes before the second of any, so that a few of them show many clips.
+    """
+    task, most = params.task, params.evaluate.windows_per_clip
+
+    def windows(steps: int) -> list[Window]:
+        found = evaluation_windows(test, task=task, per_clip=most, frames=task.context + steps)
+        place: dict[int, int] = defaultdict(int)
+        order = []
+        for window in found:
+            order.append((place[window.clip], window))
+            place[window.clip] += 1
+        return [window for _, window in sorted(order, key=lambda item: item[0])]
+
+    clips = len({window.clip for window in windows(1)})
     for steps in range(params.evaluate.rollout, 0, -1):
-        windows = evaluation_windows(
-            test, task=params.task, per_clip=params.evaluate.windows_per_clip, frames=params.task.context + steps
-        )
-        if windows:
+        room = windows(steps)
+        if room and len({window.clip for window in room}) * 2 >= clips:
             if steps < params.evaluate.rollout:
-                log.info("the longest test clips have room for a rollout of %d steps", steps)
-            return steps, evenly(windows, params.evaluate.rollout_windows)
+                log.info("half of the test clips have room for a rollout of %d steps", steps)
+            return steps, room[: params.evaluate.rollout_windows]
     raise UserError("no test clip has a frame after its context")
 
 

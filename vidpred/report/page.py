@@ -18,6 +18,7 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
+from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS
 from vidpred.workspace import atomic
 
 BASELINES = ("copy_last", "flow_gate")
@@ -34,16 +35,17 @@ class Metric(NamedTuple):
     form: str
 
 
-METRICS = {
-    "perceptual_distance": Metric("PD", "", False, "{:.2f}"),
-    "psnr_db": Metric("PSNR", "dB", True, "{:.2f}"),
-    "ssim": Metric("SSIM", "", True, "{:.4f}"),
-    "l1": Metric("L1", "", False, "{:.4f}"),
-    "mse": Metric("MSE", "", False, "{:.5f}"),
-    "gdl": Metric("GDL", "", False, "{:.4f}"),
-    "sharpness_db": Metric("Sharpness", "dB", True, "{:.2f}"),
-    "edge_contrast": Metric("Edge contrast", "", None, "{:.4f}"),
+_SHOWN = {
+    "perceptual_distance": ("PD", "{:.2f}"),
+    "psnr_db": ("PSNR", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "l1": ("L1", "{:.4f}"),
+    "mse": ("MSE", "{:.5f}"),
+    "gdl": ("GDL", "{:.4f}"),
+    "sharpness_db": ("Sharpness", "{:.2f}"),
+    "edge_contrast": ("Edge contrast", "{:.4f}"),
 }
+"""Heading and form; one that is not here has its own name."""
 
 
 def write_report(inputs: Inputs, path: Path, *, title: str) -> None:
@@ -128,8 +130,9 @@ def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
 def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> dict[str, Any]:
     """Headings and rows of the table of all metrics; in each column the best figure is marked."""
     measured = [metric for metric in test[models[0]] if all(metric in test[m] for m in models)]
-    names = sorted(measured, key=lambda metric: list(METRICS).index(metric) if metric in METRICS else len(METRICS))
-    shown = [(metric, METRICS.get(metric, Metric(metric, "", None, "{:.4g}"))) for metric in names]
+    order = list(UNITS)
+    names = sorted(measured, key=lambda metric: order.index(metric) if metric in order else len(order))
+    shown = [(metric, _how(metric)) for metric in names]
     best = {}
     for metric, how in shown:
         if how.higher_is_better is not None:
@@ -144,6 +147,11 @@ def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> 
             for model in models
         ],
     }
+
+
+def _how(metric: str) -> Metric:
+    label, form = _SHOWN.get(metric, (metric, "{:.4g}"))
+    return Metric(label, UNITS.get(metric, ""), HIGHER_IS_BETTER.get(metric), form)
 
 
 def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:

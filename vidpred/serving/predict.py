@@ -177,7 +177,7 @@ def _predict(predictor: FramePredictor, job: Job, count: int, *, side_by_side: b
 
 def _read(predictor: FramePredictor, source: Path, fps: float | None) -> tuple[np.ndarray, float]:
     """A clip at the model's size: uint8 (T, H, W, 3), and its frames per second."""
-    ffmpeg = media.ffmpeg_binary()
+    ffmpeg = media.any_ffmpeg()
     facts = media.facts(source, ffmpeg=ffmpeg)
     rate = fps or predictor.fps
     clip = media.decode(

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,16 @@ from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
 from vidpred.tracking import store
-from vidpred.tracking.package import ARTIFACTS, SEEN
+from vidpred.tracking.package import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+IDENTITY_TAG = "vidpred.identity"
+"""Of a version: weights, name, config and task; models without weights share a sha256."""
+RECEIPT = "results/register/receipt.json"
+"""What `register` leaves in a project."""
 
 _MODELS_URI = re.compile(r"^models:/(?P<name>[^/@]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+|latest))$")
 _RUNS_URI = re.compile(r"^runs:/(?P<run>\w+)/(?P<path>.+)$")
@@ -28,7 +35,9 @@ FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/FOLDER, or a local 
 
 
 def download(model: str) -> Path:
-    """The folder of a model; what comes from a registry is kept in a cache, so that it comes once.
+    """The folder of a model; what comes from a registry is kept in a cache, so that its weights come once.
+
+    The cache goes by what model.json says, not by the address: a run may write its model again.
 
     Args:
         model: One of `FORMS`, or `models:/NAME/latest`.
@@ -42,12 +51,14 @@ def download(model: str) -> Path:
         raise UserError(f"{model} names no model: give {FORMS}")
     client = store.connect()
     source = _source(client, model)
-    folder = _cache() / workspace.digest([store.tracking_uri(), source])[:24]
-    if not (folder / INFO).is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=folder.parent) as temporary:
-            part = Path(temporary) / "model"
-            fetch(source, part)
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=cache) as temporary:
+        part = Path(temporary) / "model"
+        fetch(source, part, [INFO])
+        folder = cache / workspace.file_sha256(part / INFO)[:24]
+        if not (folder / INFO).is_file():
+            fetch(source, part, [WEIGHTS])
             _check(part, model)
             shutil.rmtree(folder, ignore_errors=True)
             try:
@@ -58,16 +69,16 @@ def download(model: str) -> Path:
     return folder
 
 
-def fetch(source: str, into: Path, *, also_seen: bool = False) -> None:
-    """Copies a model's files from where a registry keeps them.
+def fetch(source: str, into: Path, names: Collection[str]) -> None:
+    """Copies files of a model from where a registry keeps them.
 
     Args:
         source: URI of the folder that MLflow calls the model's source.
         into: Made if missing.
-        also_seen: Whether to take `seen.json` too, where there is one.
+        names: Those to copy; one that is not there is left out.
 
     Raises:
-        UserError: the files are not there.
+        UserError: the model's two files are not there.
     """
     from mlflow.artifacts import download_artifacts, list_artifacts
 
@@ -77,13 +88,18 @@ def fetch(source: str, into: Path, *, also_seen: bool = False) -> None:
         for base in (f"{source}/{ARTIFACTS}", source):
             there = {PurePosixPath(f.path).name for f in list_artifacts(artifact_uri=base, tracking_uri=uri) or []}
             if {WEIGHTS, INFO} <= there:
-                wanted = [WEIGHTS, INFO, *([SEEN] if also_seen and SEEN in there else [])]
-                for name in wanted:
+                for name in sorted(there & set(names)):
                     got = Path(download_artifacts(artifact_uri=f"{base}/{name}", dst_path=str(into), tracking_uri=uri))
                     if got != into / name:
                         shutil.copyfile(got, into / name)
                 return
     raise UserError(f"{source} has no {WEIGHTS} and {INFO}: it is no model of vidpred, or its files were deleted")
+
+
+def find(client: MlflowClient, name: str, identity: str) -> ModelVersion | None:
+    """The version of a registered model that has this identity."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY_TAG}` = '{identity}'")
+    return min(found, key=lambda version: int(version.version), default=None)
 
 
 def _source(client: MlflowClient, model: str) -> str:
@@ -119,12 +135,29 @@ def _instead(client: MlflowClient, model: str) -> str:
         if parts["name"] not in registered:
             others = f"it has {', '.join(sorted(registered))}" if registered else "it has no models yet"
             return f"{others}; run `vidpred register`, or set MLFLOW_TRACKING_URI to the registry that has it"
+        unregistered = _only_in_receipt(client, parts["name"], parts["alias"])
         versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{parts['name']}'"))
         aliases = registered[parts["name"]].aliases
     listed = f"versions {', '.join(map(str, versions))}" if versions else "no versions"
     named = f", aliases {', '.join(sorted(aliases))}" if aliases else ", no aliases"
     hint = "" if not versions else f"; give for instance models:/{parts['name']}/{versions[-1]}"
+    if unregistered:
+        hint = f"; {RECEIPT} tells of one that is not there: run `vidpred register`"
     return f"{parts['name']} has {listed}{named}{hint}"
+
+
+def _only_in_receipt(client: MlflowClient, name: str, alias: str | None) -> bool:
+    """Whether this project's receipt tells of a version, or of this alias, that the registry lacks.
+
+    DVC restores the receipt from a cache or a remote without running `register`.
+    """
+    try:
+        receipt = json.loads((workspace.find_root() / RECEIPT).read_bytes())
+        told, identity = receipt["name"], receipt["identity"]
+        same_alias = alias is not None and receipt["alias"] == alias
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return False  # no project, or one without a receipt
+    return bool(told == name and (same_alias or find(client, name, str(identity)) is None))
 
 
 def _local(folder: Path) -> Path:

@@ -97,9 +97,11 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
         model, info = load_model(champion)
         seen = json.loads((champion / SEEN).read_bytes())
     except (UserError, OSError, ValueError) as error:
-        return Decision(CHALLENGER, f"not compared: {called} cannot be loaded here ({error})")
+        # its folder is a temporary one: its name says nothing, and is another one each time
+        why = str(error).replace(f"{champion}/", "").replace(str(champion), "it")
+        return Decision(CHALLENGER, f"not compared: {called} cannot be loaded here ({why})")
     against = {"weights_sha256": info["weights_sha256"]}
-    other = _other_task(info["task"], bench.info["task"])
+    other = _other_task(info, bench.info)
     if other:
         return Decision(CHALLENGER, f"not compared: {called} is for another task, {other}", against)
     known = _has_seen(seen, bench)
@@ -126,10 +128,16 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
 
 
 def _other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
-    """How two tasks differ, in words; empty where they agree."""
-    names = sorted({*champion, *candidate})
+    """How what two models were made for differs, by their model.json, in words; empty where they agree."""
+    # at another frame rate things move further from frame to frame; fitted otherwise they have another size and form
+    theirs, ours = (
+        {"fps": "unknown", "fit": "unknown"} | {key: info[key] for key in ("fps", "fit") if key in info} | info["task"]
+        for info in (champion, candidate)
+    )
     return ", ".join(
-        f"{n} {champion.get(n)} instead of {candidate.get(n)}" for n in names if champion.get(n) != candidate.get(n)
+        f"{name} {theirs.get(name)} instead of {ours.get(name)}"
+        for name in sorted({*theirs, *ours})
+        if theirs.get(name) != ours.get(name)
     )
 
 

@@ -42,6 +42,7 @@ def package(model_folder: Path, out: Path, *, info: Mapping[str, Any], seen: Map
         # MLflow finds fault with its own type hints, and wants an example beside the signature, which costs seconds
         warnings.simplefilter("ignore")
         from mlflow.models import Model
+        from mlflow.models.model import MLMODEL_FILE_NAME
         from mlflow.pyfunc import save_model
 
         staged = Path(temporary)
@@ -61,6 +62,7 @@ def package(model_folder: Path, out: Path, *, info: Mapping[str, Any], seen: Map
             pip_requirements=requirements(flow=flow),
             mlflow_model=Model(run_id=run_id),
         )
+        _forget_sources(out / MLMODEL_FILE_NAME)
     for cache in list(out.rglob("__pycache__")):
         shutil.rmtree(cache)
 
@@ -74,6 +76,18 @@ def requirements(*, flow: bool) -> list[str]:
     """Exact versions of what the model imports, as installed here; without local versions, which no index has."""
     names = ["mlflow", "numpy", "safetensors", "torch", *(["opencv-python-headless"] if flow else [])]
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def _forget_sources(path: Path) -> None:
+    """Takes out of an MLmodel file where this machine had the parts; MLflow finds them by their names in the folder."""
+    from mlflow.models import Model
+
+    said = Model.load(str(path))
+    flavor = said.flavors["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    said.save(str(path))
 
 
 def _copy_code(into: Path, *, flow: bool) -> None:

@@ -6,6 +6,7 @@ task, the alias that `gate` decides, and a receipt. A version is known by its we
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -16,40 +17,46 @@ import pandas as pd
 
 from vidpred import workspace
 from vidpred.errors import UserError
-from vidpred.models.files import load_model
+from vidpred.models.files import INFO, WEIGHTS, load_model
 from vidpred.tracking import store
-from vidpred.tracking.download import download, fetch
+from vidpred.tracking.download import IDENTITY_TAG, download, fetch, find
 from vidpred.tracking.gate import CHALLENGER, CHAMPION, Bench, Decision, decide, seen_by
-from vidpred.tracking.package import package
+from vidpred.tracking.package import SEEN, package
 from vidpred.tracking.runs import Tracker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Bench", "champion", "download", "read_bench_windows", "register", "verify"]
+__all__ = ["Bench", "download", "read_bench_windows", "register", "verify"]
 
 log = logging.getLogger(__name__)
 
 SHA_TAG = "vidpred.weights_sha256"
-IDENTITY_TAG = "vidpred.identity"
-"""Weights, name, config and task: models without weights share a sha256."""
+DECISION_TAG = "vidpred.decision"
+REASON_TAG = "vidpred.reason"
+AGAINST_TAG = "vidpred.against"
+"""The champion that a version was held against, as JSON."""
 
 _PATIENCE_SECONDS = 60
 """A server may take longer over an upload than over a figure."""
 
 
-def register(model_folder: Path, *, name: str, run_key: str, bench: Bench) -> dict[str, Any]:
+def register(model_folder: Path, *, name: str, run_key: str, bench: Bench, pictures: Path) -> dict[str, Any]:
     """Makes a version of a trained model, unless there is one, and decides its alias.
+
+    Its training run gets the figures on test and the pictures, each time.
 
     Args:
         model_folder: `model.safetensors`, `model.json`, `metrics.jsonl`.
         name: Registered name.
         run_key: Of the training run; it is made, with all of metrics.jsonl, where the store was away while training.
         bench: The model's scores, and all that the champion's are computed from.
+        pictures: Folder of what the model predicted on test.
 
     Returns:
-        The receipt, without anything that differs between two registries; run, version and URI stand in
+        The receipt; the same again as long as the evaluation and the champion are the same. It depends on the registry
+        only by the champion that the model met there; the run, version and URI that it has got stand in
         `VIDPRED_HOME/register/<sha256>.json`.
 
     Raises:
@@ -60,16 +67,22 @@ def register(model_folder: Path, *, name: str, run_key: str, bench: Bench) -> di
     identity = _identity(info)
     # two at once, as with `dvc exp run --queue`, would else make two versions
     with workspace.locked(workspace.home() / "register"), store.explained(f"{name} was not registered"):
-        version = _find(client, name, identity)
+        version = find(client, name, identity)
         present = _by_alias(client, name, CHAMPION)
         decision = _decide(client, version, present, bench)
         tags = {tag: value[:5000] for tag, value in _tags(info, bench, decision).items()}
-        if version is None:
-            version = _create(client, model_folder, info, name=name, run_key=run_key, bench=bench, tags=tags)
-        _apply(client, version, decision)
-        receipt = _receipt(name, info, decision, bench.metrics)
+        test = {f"test_{key}": value for key, value in bench.metrics["test"][info["name"]].items()}
+        told = {SHA_TAG: tags[SHA_TAG], "data_id": tags["vidpred.data_id"]}
+        with Tracker.open(stage="train", key=run_key, params={"model": info["name"]}, tags=told, required=True) as run:
+            run.mirror(model_folder / "metrics.jsonl")
+            run.figures(test)
+            run.artifact(pictures, "pictures")
+            if version is None:
+                version = _create(client, run, model_folder, info, name=name, bench=bench, tags=tags)
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
+        _apply(client, version, decision)
+        receipt = _receipt(name, info, decision, bench.metrics)
         workspace.write_json(
             workspace.home() / "register" / f"{info['weights_sha256']}.json",
             {
@@ -92,7 +105,7 @@ def verify(receipt: Mapping[str, Any]) -> str:
     try:
         client = store.connect()
         with store.explained("the registry cannot be searched"):
-            found = _find(client, name, receipt["identity"])
+            found = find(client, name, receipt["identity"])
     except UserError as error:
         return str(error)
     if found is not None:
@@ -101,26 +114,8 @@ def verify(receipt: Mapping[str, Any]) -> str:
     return f"{where} has no version of {name} with weights {sha256[:12]}: run `vidpred register`"
 
 
-def champion(name: str) -> dict[str, str]:
-    """Tags of the present champion, with its `version`; empty where there is none.
-
-    Raises:
-        UserError: MLflow does not answer.
-    """
-    client = store.connect()
-    with store.explained(f"the champion of {name} cannot be looked up"):
-        version = _by_alias(client, name, CHAMPION)
-    return {} if version is None else {"version": str(version.version), **version.tags}
-
-
 def _identity(info: Mapping[str, Any]) -> str:
     return workspace.digest({key: info[key] for key in ("name", "config", "task", "weights_sha256")})
-
-
-def _find(client: MlflowClient, name: str, identity: str) -> ModelVersion | None:
-    """The version of a model with these weights."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY_TAG}` = '{identity}'")
-    return min(found, key=lambda version: int(version.version), default=None)
 
 
 def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
@@ -136,11 +131,11 @@ def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | Non
 
 def _create(
     client: MlflowClient,
+    run: Tracker,
     model_folder: Path,
     info: Mapping[str, Any],
     *,
     name: str,
-    run_key: str,
     bench: Bench,
     tags: dict[str, str],
 ) -> ModelVersion:
@@ -148,19 +143,11 @@ def _create(
     from mlflow.exceptions import MlflowException
 
     folder = f"registered/{_identity(info)[:12]}"  # one a version: a later one of the same run must not replace it
-    run_tags = {SHA_TAG: tags[SHA_TAG], "data_id": tags["vidpred.data_id"]}
-    test = {f"test_{key}": value for key, value in bench.metrics["test"][info["name"]].items()}
-    with (
-        Tracker.open(stage="train", key=run_key, params={"model": info["name"]}, tags=run_tags, required=True) as run,
-        tempfile.TemporaryDirectory(prefix="vidpred-") as temporary,
-    ):
-        run.mirror(model_folder / "metrics.jsonl")
-        run.metrics(0, test)
+    run_id = str(run.run_id)
+    with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
         packaged = Path(temporary) / "model"
-        seen = seen_by(bench.shards, bench.split)
-        package(model_folder, packaged, info=info, seen=seen, run_id=str(run.run_id))
+        package(model_folder, packaged, info=info, seen=seen_by(bench.shards, bench.split), run_id=run_id)
         run.artifact(packaged, folder)
-        run_id = str(run.run_id)
     try:
         client.create_registered_model(name, description="Predicts the next frames of a clip. Made by vidpred.")
     except MlflowException as error:
@@ -171,20 +158,28 @@ def _create(
 
 
 def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVersion | None, bench: Bench) -> Decision:
-    if present is None:
+    if present is None or not bench.metrics["beats_copy_last"]:
         return decide(bench, None)
     if version is not None and present.version == version.version:
-        return Decision(CHAMPION, "it is the champion already", {"weights_sha256": bench.info["weights_sha256"]})
+        return _again(version)
     called = f"the champion (version {present.version})"
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
         folder = Path(temporary)
         try:
-            fetch(client.get_model_version_download_uri(present.name, present.version), folder, also_seen=True)
+            source = client.get_model_version_download_uri(present.name, present.version)
+            fetch(source, folder, [WEIGHTS, INFO, SEEN])
         except store.StoreError:
             raise
         except UserError as error:
             log.warning("%s: %s", called, error)  # it is not there any more: `decide` finds the folder empty
         return decide(bench, folder, called=called)
+
+
+def _again(champion: ModelVersion) -> Decision:
+    """What the present champion got its alias for."""
+    if champion.tags.get(DECISION_TAG) != CHAMPION:
+        return Decision(CHAMPION, "it beats copy_last, and was made champion by hand")
+    return Decision(CHAMPION, champion.tags[REASON_TAG], json.loads(champion.tags.get(AGAINST_TAG, "{}")))
 
 
 def _apply(client: MlflowClient, version: ModelVersion, decision: Decision) -> None:
@@ -194,6 +189,8 @@ def _apply(client: MlflowClient, version: ModelVersion, decision: Decision) -> N
     for alias in {CHAMPION, CHALLENGER} - {decision.alias}:
         holder = _by_alias(client, version.name, alias)
         if holder is not None and holder.version == version.version:
+            if alias == CHAMPION:
+                log.warning("models:/%s/%s is champion no more: %s", version.name, version.version, decision.reason)
             client.delete_registered_model_alias(version.name, alias)
 
 
@@ -216,8 +213,9 @@ def _tags(info: Mapping[str, Any], bench: Bench, decision: Decision) -> dict[str
         "vidpred.split": str(bench.metrics["split"]),
         "vidpred.split_sha256": str(seen["split_sha256"]),
         "vidpred.train_groups_sha256": workspace.digest(seen["groups"]),
-        "vidpred.decision": decision.alias or "none",
-        "vidpred.reason": decision.reason,
+        DECISION_TAG: decision.alias or "none",
+        REASON_TAG: decision.reason,
+        AGAINST_TAG: json.dumps(decision.champion),
         **{f"vidpred.task.{key}": str(value) for key, value in info["task"].items()},
         **{f"vidpred.{key}": f"{value:.4g}" for key, value in _figures(info, bench.metrics).items()},
     }

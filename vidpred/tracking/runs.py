@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 KEY_TAG = "vidpred.key"
 STAGE_TAG = "vidpred.stage"
+FAILURE_TAG = "vidpred.failure"
+"""Why a run failed, where `Tracker.fail` was told."""
 
 _RETRY_SECONDS = 60
 """A store that did not answer is left alone for so long: asking costs up to three seconds."""
@@ -68,6 +70,8 @@ class Tracker:
         self._client: MlflowClient | None = None
         self._known: dict[str, set[int]] | None = None
         self._pending: list[_Point] = []
+        self._figures: dict[str, _Point] = {}
+        self._failure: str | None = None
         self._unsent: list[tuple[Path, str | None]] = []
         self._warned = False
         self._retry_at = 0.0
@@ -84,7 +88,7 @@ class Tracker:
         parent: str | None = None,
         required: bool = False,
     ) -> Iterator[Tracker]:
-        """The run of this stage and key, found or made; its status tells how the block ended.
+        """The run of this stage and key, found or made; its status tells how the block ended, and of `fail`.
 
         Args:
             stage: Such as `train`; part of what the run is found by.
@@ -100,7 +104,7 @@ class Tracker:
         status = "FAILED"
         try:
             yield tracker
-            status = "FINISHED"
+            status = "FINISHED" if tracker._failure is None else "FAILED"
         except (KeyboardInterrupt, SystemExit):
             status = "KILLED"
             raise
@@ -110,6 +114,11 @@ class Tracker:
     def metrics(self, step: int, values: Mapping[str, object]) -> None:
         """Sends figures of one step, in one request; those that are no numbers are left out."""
         self._pending += _points(step, values)
+        self._attempt(self._flush)
+
+    def figures(self, values: Mapping[str, object]) -> None:
+        """Sends figures of the run as a whole, such as those on test: one that the run has already is set anew."""
+        self._figures |= {point.key: point for point in _points(0, values)}
         self._attempt(self._flush)
 
     def mirror(self, path: Path) -> None:
@@ -127,10 +136,9 @@ class Tracker:
         self._unsent.append((path, folder))
         self._attempt(self._send_artifacts)
 
-    def tag(self, name: str, value: str) -> None:
-        """Sets a tag; also later, where the store is away now."""
-        self._tags[name] = value
-        self._attempt(lambda client, run: client.set_tag(run, name, value[:_LONGEST_VALUE]))
+    def fail(self, reason: str) -> None:
+        """Lets the run end as FAILED although no exception leaves the block; the tag `vidpred.failure` says why."""
+        self._failure = reason
 
     def _attempt(self, action: Callable[[MlflowClient, str], object]) -> bool:
         """Does something with the run, unless the store was away a moment ago."""
@@ -181,6 +189,8 @@ class Tracker:
             changed = {n: v for n, v in self._params.items() if run.data.params.get(n, v) != v}
             tags |= {f"changed.{name}": value for name, value in changed.items()}
             client.update_run(run.info.run_id, status="RUNNING")
+            if FAILURE_TAG in run.data.tags:  # it is tried again
+                client.delete_tag(run.info.run_id, FAILURE_TAG)
         else:
             # with its tags at once: a run that was made half would never be found again
             run = client.create_run(experiment, tags=tags, run_name=f"{self._stage}-{self._key[:8]}")
@@ -203,12 +213,15 @@ class Tracker:
             if point.step not in self._steps(client, run, point.key):
                 new[point.key, point.step] = point
         points = list(new.values())
+        if self._figures:
+            have = client.get_run(run).data.metrics
+            points += [point for point in self._figures.values() if have.get(point.key) != point.value]
         for start in range(0, len(points), _AT_ONCE):
             some = points[start : start + _AT_ONCE]
             client.log_batch(run, metrics=[Metric(p.key, p.value, p.timestamp_ms, p.step) for p in some])
             for point in some:
                 self._steps(client, run, point.key).add(point.step)
-        self._pending = []
+        self._pending, self._figures = [], {}
 
     def _steps(self, client: MlflowClient, run: str, key: str) -> set[int]:
         """The steps of a figure that the run has; asked for once where the run was there before us."""
@@ -231,10 +244,12 @@ class Tracker:
         def close(client: MlflowClient, run: str) -> None:
             self._flush(client, run)
             self._send_artifacts(client, run)
+            if self._failure is not None:
+                client.set_tag(run, FAILURE_TAG, self._failure[:_LONGEST_VALUE])
             client.set_terminated(run, status=status)
 
         self._retry_at = 0.0
-        self._required = self._required and status == "FINISHED"  # another error is on its way out already
+        self._required = self._required and status == "FINISHED"  # the failure is what counts, and is known already
         if self._attempt(close) and self._warned:
             log.info("MLflow answers again: everything was sent")
 

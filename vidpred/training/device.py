@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from vidpred.errors import UserError
+from vidpred.workspace import cores
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -38,8 +37,6 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 def set_threads(threads: int | None) -> int:
     """Threads of torch on the CPU; None takes one a core. The same number gives the same bits."""
-    # not os.cpu_count(): containers and job schedulers give a process fewer cores than the machine has
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = threads or cores
+    count = threads or cores()
     torch.set_num_threads(count)
     return count

@@ -68,6 +68,7 @@ def train_model(
     *,
     folder: Path,
     device: torch.device,
+    checkpoint_every: int,
     on_evaluation: Callable[[Trainer, Row], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trainer:
@@ -79,7 +80,15 @@ def train_model(
     """
     torch.manual_seed(choice.params.seed)
     model = zoo.build(choice.model, choice.config, data.task)
-    trainer = Trainer(model, data, choice.params, steps=choice.params.steps, device=device, folder=folder)
+    trainer = Trainer(
+        model,
+        data,
+        choice.params,
+        steps=choice.params.steps,
+        device=device,
+        folder=folder,
+        checkpoint_every=checkpoint_every,
+    )
     log.info(
         "training %s: %s parameters, %d steps of %d windows on %s in %s",
         choice.model, f"{zoo.parameters(model):,}", trainer.steps, choice.params.batch_size, device,

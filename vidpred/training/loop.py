@@ -62,14 +62,24 @@ class Trainer:
         steps: Steps of the whole run; the schedule depends on it.
         device: Where to compute.
         folder: Where the run's state is kept; what is found there is gone on from.
+        checkpoint_every: Steps between two checkpoints.
     """
 
     def __init__(
-        self, model: Predictor, data: Data, params: TrainParams, *, steps: int, device: torch.device, folder: Path
+        self,
+        model: Predictor,
+        data: Data,
+        params: TrainParams,
+        *,
+        steps: int,
+        device: torch.device,
+        folder: Path,
+        checkpoint_every: int = 100,
     ) -> None:
         self.model = model.to(device).train()
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
+        self.checkpoint_every = checkpoint_every
         self.dtype = choose_precision(params.precision, device)
         self.loss = weighted(params.loss)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -259,7 +269,7 @@ class Trainer:
                     self._evaluate(pace, on_evaluation)
                     pace = _Pace(self.params.batch_size)
                 stop = should_stop() and self.step < self.steps
-                if stop or self.step % self.params.checkpoint_every == 0 or self.step == self.steps:
+                if stop or self.step % self.checkpoint_every == 0 or self.step == self.steps:
                     self.save(self.folder)
                 if stop:
                     raise Stopped

@@ -5,7 +5,6 @@ What is scored is what a user gets: frames clamped and rounded to 8 bits. Maps a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 
 import torch
@@ -71,19 +70,6 @@ def score(prediction: Tensor, target: Tensor, *, only: Collection[str] | None = 
     with torch.autocast(target.device.type, enabled=False):
         p, y = _eight_bits(prediction), _eight_bits(target)
         return {name: metric(p, y) for name, metric in _METRICS.items() if name in wanted}
-
-
-def gain(metric: str, value: float, baseline: float) -> float:
-    """How much better `value` is than a baseline's on the same windows; positive is better.
-
-    The saved share, 1 - value / baseline, where lower is better (-inf where the baseline is 0 and the value is not);
-    else the difference, in the metric's unit.
-    """
-    if HIGHER_IS_BETTER[metric] is not False:
-        return value - baseline
-    if baseline == 0:
-        return 0.0 if value == 0 else -math.inf
-    return 1 - value / baseline
 
 
 def _eight_bits(frames: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from vidpred.config import Space, TrainParams, TuneParams, UniformSpace
+from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.types import Task
 
@@ -36,8 +38,12 @@ def points(tune: TuneParams, train: TrainParams, task: Task) -> list[Point]:
         rng = np.random.default_rng([tune.seed, i])
         config = {} if first else {field: _draw(values, rng) for field, values in space.config.items()}
         changes = {} if first else {field: _draw(values, rng) for field, values in space.train.items()}
-        zoo.build(name, config, task)
-        TrainParams.model_validate(train.model_dump() | changes)
+        zoo.operations(zoo.build(name, config, task), task)  # builds and predicts once
+        try:
+            TrainParams.model_validate(train.model_dump() | changes)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise UserError(f"tune.models.{name}.train.{problem['loc'][0]}: {problem['msg']}") from None
         found.append({"model": name, "config": config, "train": changes})
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -47,36 +47,37 @@ FIGURES = (
 class _Trials:
     """Tells people and MLflow how trials get on; one MLflow run a trial, below the sweep's."""
 
-    def __init__(self, key: str, parent: str | None, total: int) -> None:
-        self.key, self.parent, self.total, self.done = key, parent, total, 0
-        self._runs: dict[str, tuple[ExitStack, Tracker]] = {}
+    def __init__(self, key: str, parent: str | None, points: Sequence[Point]) -> None:
+        self.key, self.parent, self.points = key, parent, points
+        self._runs: dict[int, tuple[ExitStack, Tracker]] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_runs": {}}  # Ray keeps a copy of this beside the search
-
-    def _run(self, trial: str, point: Point) -> tuple[ExitStack, Tracker]:
-        if trial not in self._runs:
+    def started(self, number: int) -> None:
+        if number not in self._runs:
             stack = ExitStack()
-            tracker = stack.enter_context(
-                Tracker.open(stage="trial", key=f"{self.key}-{trial}", params=dict(point), parent=self.parent)
-            )
-            self._runs[trial] = stack, tracker
-        return self._runs[trial]
+            key, params = f"{self.key}-{number}", dict(self.points[number])
+            tracker = stack.enter_context(Tracker.open(stage="trial", key=key, params=params, parent=self.parent))
+            self._runs[number] = stack, tracker
 
-    def started(self, trial: str, point: Point) -> None:
-        self._run(trial, point)
-
-    def reported(self, trial: str, point: Point, figures: Mapping[str, Any]) -> None:
+    def reported(self, number: int, figures: Mapping[str, Any]) -> None:
+        self.started(number)  # a trial that a restored sweep goes on with
         known = {name: figures[name] for name in FIGURES if name in figures}
-        self._run(trial, point)[1].metrics(int(figures["step"]), known)
+        self._runs[number][1].metrics(int(figures["step"]), known)
 
-    def ended(self, trial: str, point: Point, *, failed: bool) -> None:
-        self.done += 1
-        stack, _ = self._run(trial, point)
+    def ended(self, number: int, *, failed: bool) -> None:
+        self.started(number)
+        stack, tracker = self._runs.pop(number)
+        if failed:
+            tracker.fail("the trial broke too often")
         stack.close()
-        del self._runs[trial]
         outcome = "failed" if failed else "ended"
-        log.info("trial %d of %d %s: %s", self.done, self.total, outcome, describe(point))
+        log.info("trial %d of %d %s: %s", number + 1, len(self.points), outcome, describe(self.points[number]))
+
+    def close(self) -> None:
+        """What is still open was broken off."""
+        for stack, tracker in self._runs.values():
+            tracker.fail("the sweep was broken off")
+            stack.close()
+        self._runs.clear()
 
 
 def describe(point: Point) -> str:
@@ -113,13 +114,16 @@ def sweep(
         grace_steps=params.tune.grace_steps,
         reduction_factor=params.tune.reduction_factor,
         cpus_per_trial=params.resources.cpus_per_trial,
-        gpus_per_trial=params.resources.gpus_per_trial,
+        gpus_per_trial=0 if params.resources.device == "cpu" else params.resources.gpus_per_trial,
         trials_at_once=params.resources.trials_at_once,
     )
     trial = Trial(shards=shards_folder.resolve(), split=split.resolve(), params=params)
     with Tracker.open(stage="tune", key=key, params={"tune": params.tune.model_dump(exclude={"models"})}) as tracker:
-        listener = _Trials(key, tracker.run_id, len(tried))
-        results = run_search(search, tried, trial, listener=listener)
+        listener = _Trials(key, tracker.run_id, tried)
+        try:
+            results = run_search(search, tried, trial, listener=listener)
+        finally:
+            listener.close()
         table = _table(results)
         if not table["perceptual_distance"].notna().any():
             reasons = {r.error.splitlines()[-1] for r in results if r.error}
@@ -127,23 +131,26 @@ def sweep(
         fresh_folder(out)
         table.drop(columns="clips_per_second").to_parquet(out / "trials.parquet")
         chosen = table.sort_values("perceptual_distance").iloc[0]
+        # no figures: the same choice must not make training stale because a figure moved
         choice = {
             "model": chosen["model"],
             "config": json.loads(chosen["config"]),
             "train": json.loads(chosen["train"]),
+        }
+        figures = {
             "val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4),
             "val_gain": round(float(chosen["val_gain"]), 4),
         }
         with atomic(best) as part:
             part.write_text(yaml.safe_dump(choice, sort_keys=False))
-        tracker.metrics(params.tune.steps, {"val_perceptual_distance": choice["val_perceptual_distance"]})
+        tracker.metrics(params.tune.steps, figures)
         tracker.artifact(best)
     _show(table)
     return {
         "trials": len(table),
         "failed": int((table["error"] != "").sum()),
         "stopped_early": int((table["step"] < params.tune.steps).sum()),
-        "best": {k: choice[k] for k in ("model", "val_perceptual_distance", "val_gain")},
+        "best": {"model": choice["model"]} | figures,
     }
 
 

@@ -35,7 +35,13 @@ class Trial:
         facts = {"parameters": zoo.parameters(model), "operations": zoo.operations(model, data.task)}
         with tempfile.TemporaryDirectory(prefix="vidpred-trial-") as folder:
             trainer = Trainer(
-                model, data, train, steps=params.tune.steps, device=choose_device("auto"), folder=Path(folder)
+                model,
+                data,
+                train,
+                steps=params.tune.steps,
+                device=choose_device(params.resources.device),
+                folder=Path(folder),
+                checkpoint_every=params.tune.steps,  # every report saves one, where Ray keeps it
             )
             checkpoint = report.resume_from()
             if checkpoint:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from vidpred.errors import UserError
 from vidpred.models.blocks.correlation import expected_flow, matching_cost
 from vidpred.models.blocks.warp import warp
+from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
 
@@ -43,6 +44,18 @@ class Config:
     """Last frames of the context that are looked at."""
     max_flow: float = 12.0
     """Bound of a warp's displacement, in pixels."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be built.
+
+        Raises:
+            UserError: a field is out of range, or `width` is odd.
+        """
+        for field, low, high in (("width", 2, 1024), ("warps", 1, 16), ("radius", 1, 8), ("frames", 2, 64)):
+            between("warpmix", field, getattr(self, field), low, high)
+        between("warpmix", "max_flow", self.max_flow, 0.5)
+        if self.width % 2:
+            raise UserError(f"warpmix: width is {self.width}: give an even number")
 
 
 def _convs(inputs: int, outputs: int) -> nn.Sequential:
@@ -85,7 +98,7 @@ class WarpMix(Predictor):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        if config.frames > task.context or config.frames < 2:
+        if config.frames > task.context:
             raise UserError(
                 f"warpmix looks at {config.frames} frames but the context has {task.context}: "
                 f"set its `frames` to 2 … {task.context}"
