@@ -75,8 +75,10 @@ def test_the_sweep_runs_where_ray_is(project: Project, cluster: str) -> None:
 def test_a_sweep_whose_driver_was_killed_is_gone_on_with(project: Project) -> None:
     project.edit("params.yaml", {"tune": {"steps": 60, "grace_steps": 10}})
     project.run("dvc", "repro", "split", "flow")
+    storage = project.folder / "runs/tune"
+    before = set(storage.glob("*/*/checkpoint_*"))
     running = project.start("python", "-m", "stages.tune")
-    _wait_for(lambda: list((project.folder / "runs/tune").glob("*/*/checkpoint_*")), running)
+    _wait_for(lambda: set(storage.glob("*/*/checkpoint_*")) - before, running)
     family = psutil.Process(running.pid).children(recursive=True)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate(timeout=60)

@@ -37,7 +37,7 @@ def connected() -> Iterator[None]:
         # Ray listens on every interface and wants a token of whoever speaks to it. Given one, it writes none into the
         # home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray  # only now: it reads its settings from the environment when it is imported
+    import ray
 
     try:
         if address:

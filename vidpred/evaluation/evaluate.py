@@ -111,7 +111,8 @@ def evaluate(
     }
     curves = {name: rows.groupby("step", as_index=False)[metric_columns(rows)].mean() for name, rows in rolled.items()}
     _write(out / "rollout.parquet", curves)
-    shown = evenly(room[: max(params.evaluate.pictures, len({w.clip for w in room}))], params.evaluate.pictures)
+    of_each_clip = room[: max(params.evaluate.pictures, len({window.clip for window in room}))]
+    shown = evenly(of_each_clip, params.evaluate.pictures)
     _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
     return {
         "model": {
