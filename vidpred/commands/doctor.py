@@ -184,6 +184,10 @@ def _mlflow(root: Path | None) -> Iterator[Finding]:
     uri = store.tracking_uri()
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         yield Finding("ok", "MLflow", f"{uri}: made by the first run")
+        if root and (root / "models/trained").is_dir() and (root / "results/register/receipt.json").is_file():
+            yield Finding(
+                "warn", "registry", "lacks the model in models/trained: `vidpred register` makes a version of it"
+            )
         return
     store.connect(patience_seconds=REACH_SECONDS)
     yield Finding("ok", "MLflow", f"{store.display(uri)} answers")

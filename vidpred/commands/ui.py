@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +16,7 @@ def serve(*, port: int) -> NoReturn:
     """Becomes the MLflow server.
 
     Raises:
-        UserError: runs go to a server already, or there is nothing to show yet.
+        UserError: runs go to a server already, the port is taken, or there is nothing to show yet.
     """
     uri = store.tracking_uri()
     if uri.startswith(("http://", "https://")):
@@ -24,6 +25,9 @@ def serve(*, port: int) -> NoReturn:
         raise UserError(
             f"{uri.removeprefix('sqlite:///')} is not there, so there are no runs to show: `make repro` makes some"
         )
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise UserError(f"port {port} is in use: take another one, `make ui PORT={port + 1}`")
     store.set_defaults()
     arguments = ["--backend-store-uri", uri, "--default-artifact-root", store.artifact_root().as_uri()]
     arguments += ["--host", "127.0.0.1", "--port", str(port)]
