@@ -24,7 +24,7 @@ help: ## what can be made
 	  awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 .PHONY: setup
-setup: $(INSTALLED) ## the virtual environment with exactly the versions of requirements.lock
+setup: $(INSTALLED) ## the virtual environment with exactly the versions of requirements.lock; TORCH=cpu: PyTorch without CUDA
 
 # The stamp is made last: a set-up that was interrupted is done again.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -52,6 +52,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 .PHONY: repro
 repro: $(INSTALLED) ## the whole pipeline: from the clips to a registered model and a report; what is done is not done again
+	@$(BIN)/vidpred check
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/vidpred summary
 

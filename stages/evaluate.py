@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from vidpred.config import load_params
-from vidpred.evaluation.evaluate import evaluate
+from vidpred.evaluation.evaluate import evaluate, headline
 from vidpred.training.device import choose_device, set_threads
 from vidpred.workspace import run_stage, write_json
 
@@ -26,6 +26,7 @@ def main() -> None:
         device=choose_device(params.resources.device),
     )
     write_json(Path("results/evaluate/metrics.json"), figures)
+    write_json(Path("results/evaluate/headline.json"), headline(figures))
     curves = pd.read_parquet(out / "rollout.parquet")
     curves.to_csv("results/evaluate/rollout.csv", index=False)
 

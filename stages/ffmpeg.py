@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from vidpred.config import load_params
-from vidpred.data.media import ffmpeg_version
+from vidpred.data.launch import ffmpeg_version
 from vidpred.workspace import atomic, run_stage
 
 

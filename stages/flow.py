@@ -1,4 +1,4 @@
-"""Notes whether a model needs optical flow. None is stored: it is computed from a window's context as it is read.
+"""Stores the optical flow of all frames where a model of tune or train needs it; else notes that none does.
 
 The note does not name the models that need none: what depends on it must not be stale because such a one is added.
 """
@@ -10,9 +10,11 @@ import logging
 from pathlib import Path
 
 from vidpred.config import load_params
+from vidpred.data.flow_store import NOTE, write_flow
+from vidpred.data.shards import Shards
 from vidpred.models import zoo
 from vidpred.types import Predictor
-from vidpred.workspace import run_stage, write_json
+from vidpred.workspace import cores, home, run_stage, write_json
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +29,29 @@ def needs_flow(name: str) -> bool:
 
 
 def main() -> None:
-    """Writes data/flow/flow.json."""
+    """Writes data/flow."""
     params = load_params()
     names = sorted({*params.tune.models, *([params.train.model] if params.train.model else [])})
     models = [name for name in names if needs_flow(name)]
-    note = {"needed": bool(models), "models": models, "stored": False, **params.flow.model_dump()}
-    write_json(Path("data/flow/flow.json"), note)
-    if models:
-        log.info("flow: %s: computed from the context as batches are made; none is stored", ", ".join(models))
-    else:
+    out = Path("data/flow")
+    if not models:
+        note = {"needed": False, "models": [], "stored": False, **params.flow.model_dump()}
+        write_json(out / NOTE, note)
         log.info("flow: none of %s needs it", ", ".join(names))
+        return
+    note = write_flow(
+        Shards("data/shards"),
+        out,
+        home() / "flow",
+        params.flow,
+        interval=params.task.interval,
+        models=models,
+        workers=params.resources.workers or cores(),
+    )
+    log.info(
+        "flow of %d frames for %s, right to %.2f pixels of what %s finds",
+        note["frames"], ", ".join(models), note["largest_error_pixels"], params.flow.method,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

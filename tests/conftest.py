@@ -106,6 +106,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             RawClip(
                 source=plan.name,
                 sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
+                key=hashlib.sha256(frames.tobytes()).hexdigest(),
                 number=0,
                 group=plan.group,
                 label=plan.label,

@@ -17,6 +17,7 @@ from vidpred import __version__
 from vidpred.cli import STAGES
 
 HEAVY = ("cv2", "jinja2", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "sklearn", "torch")
+COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data")
 ROOT = str(Path(__file__).parents[1])
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -67,15 +68,15 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         env=os.environ | {"COLUMNS": "140"},
     )
     shown, loaded = done.stdout.split("LOADED")
-    for command in ("predict", "models", "doctor", "clean", "summary", "ui", *STAGES):
+    for command in (*COMMANDS, *STAGES):
         assert re.search(rf"\b{command}\b", shown), command
     for module in HEAVY:
         assert f"'{module}'" not in loaded, module
 
 
-@pytest.mark.parametrize("command", ["predict", "models", "doctor", "clean", "summary", "ui", *STAGES])
+@pytest.mark.parametrize("command", [*COMMANDS, *STAGES, "data show", "data verify", "data catalog"])
 def test_every_help_has_an_example(command: str, tmp_path: Path) -> None:
-    done = vidpred(command, "--help", cwd=tmp_path)
+    done = vidpred(*command.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0
     assert re.search(rf"Examples?:.*vidpred {command}", ANSI.sub("", done.stdout))
 
@@ -107,9 +108,9 @@ def test_shell_completion_knows_the_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["transcode", "train"]
 
 
-@pytest.mark.parametrize("command", ["summary", "train", "clean"])
+@pytest.mark.parametrize("command", ["summary", "train", "clean", "check", "data show", "data verify", "data catalog"])
 def test_outside_a_project_says_so(command: str, tmp_path: Path) -> None:
-    done = vidpred(command, cwd=tmp_path)
+    done = vidpred(*command.split(), cwd=tmp_path)
     assert done.returncode == 1
     assert "is not inside a vidpred project" in only_line(done.stderr)
 
@@ -144,10 +145,13 @@ def test_models_table_fits_the_params_of_the_project(tmp_path: Path, root: Path)
 
 @pytest.fixture
 def project(tmp_path: Path, root: Path) -> Path:
-    """A project whose stage `train` is a script of the test's."""
+    """A project whose stages `train` and `fetch` are scripts of the test's."""
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/moving_digits.yaml").touch()
     (tmp_path / "dvc.yaml").write_text(
         "stages:\n"
+        "  fetch: {cmd: x, deps: ['${fetch.source}'], outs: [data/raw]}\n"
         "  split: {cmd: x, deps: [stages], outs: [data/split]}\n"
         "  train: {cmd: x, deps: [stages/train.py, data/split], outs: [out], metrics: [m.json: {cache: false}]}\n"
     )
@@ -181,6 +185,102 @@ def test_a_stage_without_its_input_names_the_stage_that_makes_it_and_keeps_what_
     assert done.returncode == 1
     assert "dvc repro split" in only_line(done.stderr)
     assert (project / "out/old").exists()
+
+
+def test_a_stage_with_params_that_are_not_sound_keeps_its_outputs(project: Path) -> None:
+    write_stage(project, "raise SystemExit('must not run')")
+    replace(project, "  steps: 1500", "  step: 1500")
+    done = vidpred("train", cwd=project)
+    assert done.returncode == 1
+    assert only_line(done.stderr).endswith("params.yaml: train.step is unknown: did you mean steps?")
+    assert (project / "out/old").exists()
+    assert (project / "m.json").exists()
+
+
+def test_fetch_hands_reasons_on_and_keeps_what_is_there_where_there_is_no_such_reason_or_source(project: Path) -> None:
+    (project / "stages/fetch.py").write_text("import sys\nprint(sys.argv[1:])")
+    (project / "data/raw").mkdir()
+    done = vidpred("fetch", "--retry", "tmeout", cwd=project)
+    assert done.returncode == 1
+    assert "--retry tmeout: no such reason (did you mean timeout?)" in only_line(done.stderr)
+    (project / "datasets/moving_digits.yaml").rename(project / "datasets/digits.yaml")
+    done = vidpred("fetch", cwd=project)
+    assert done.returncode == 1
+    assert "moving_digits.yaml, which is not there (did you mean datasets/digits.yaml?)" in only_line(done.stderr)
+    assert (project / "data/raw").is_dir()
+    (project / "datasets/digits.yaml").rename(project / "datasets/moving_digits.yaml")
+    done = vidpred("fetch", "--retry", "timeout", "--retry", "http 404", cwd=project)
+    assert done.stdout.strip() == "['--retry', 'timeout', '--retry', 'http 404']"
+    assert not (project / "data/raw").exists()
+
+
+def replace(project: Path, old: str, new: str) -> None:
+    """Edits params.yaml."""
+    text = (project / "params.yaml").read_text()
+    assert old in text
+    (project / "params.yaml").write_text(text.replace(old, new))
+
+
+def test_check_is_quick_and_says_that_all_is_well(project: Path) -> None:
+    done = vidpred("check", cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert only_line(done.stdout) == "params.yaml is sound; clips come from datasets/moving_digits.yaml"
+    code = (
+        "import sys\n"
+        "from vidpred.commands.check import check_project\n"
+        "check_project()\n"
+        "print('LOADED', sorted(m for m in sys.modules if '.' not in m))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=project,
+        env=os.environ | {"PYTHONPATH": ROOT},
+    )  # fmt: skip
+    for module in HEAVY:
+        assert f"'{module}'" not in done.stdout, module
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("", "fetch.source is empty: it must be text"),
+        ("''", "fetch.source is empty: give a folder of clips"),
+        ("clips", "fetch.source is clips, which is not there: give a folder of clips, a file or archive, a list of"),
+        ("no/such/clips", "no/such/clips, which is not there (nor is "),
+        ("datasets/moving_digit.yaml", "(did you mean datasets/moving_digits.yaml?)"),
+        ("~/clips", "fetch.source is ~/clips, and DVC expands neither ~ nor variables: write /home/me/clips"),
+        ("$HOME/clips", "fetch.source is $HOME/clips, and DVC expands neither ~ nor variables: write /home/me/clips"),
+        ("https://host/cat.gif", "must be a path: put URLs into a text file, one a line, and name that"),
+        ("[a, b]", 'fetch.source is ["a", "b"]: it must be text'),
+    ],
+)
+def test_check_tells_of_a_source_that_dvc_would_stumble_over(project: Path, source: str, told: str) -> None:
+    replace(project, "source: datasets/moving_digits.yaml", f"source: {source}")
+    done = vidpred("check", cwd=project, env={"HOME": "/home/me"})
+    assert done.returncode == 1
+    assert told in only_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "    warpmix:\n",
+            "    warpmx:\n",
+            "tune.models names warpmx, and there is no such model: did you mean warpmix?",
+        ),
+        (
+            "  model: null",
+            "  model: zzz",
+            "train.model names zzz, and there is no such model: `vidpred models` lists them",
+        ),
+        ("  fit: crop", "  fti: crop", "transcode.fti is unknown: did you mean fit?"),
+    ],
+)
+def test_check_tells_of_names_that_are_not_there(project: Path, old: str, new: str, told: str) -> None:
+    replace(project, old, new)
+    done = vidpred("check", cwd=project)
+    assert done.returncode == 1
+    assert told in only_line(done.stderr)
 
 
 def test_ctrl_c_ends_a_stage_with_its_own_exit_code(project: Path) -> None:

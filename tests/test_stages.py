@@ -12,6 +12,7 @@ TELLS_ONLY = (
     "vidpred/__init__.py",
     "vidpred/config.py",  # checks values; DVC watches the values themselves
     "vidpred/errors.py",
+    "vidpred/problems.py",
     "vidpred/workspace.py",
     "vidpred/data/__init__.py",
     "vidpred/data/progress.py",
@@ -40,6 +41,8 @@ def imported(path: Path, root: Path) -> set[Path]:
 def test_a_stage_depends_on_the_code_it_calls(stage: str, root: Path) -> None:
     deps = [str(dep) for dep in yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["deps"]]
     tells_only = TELLS_ONLY + (("vidpred/tracking/",) if stage in ("tune", "train") else ())
+    if stage == "transcode":  # where it runs changes no byte
+        tells_only += ("vidpred/cluster/", "vidpred/data/storage.py")
     todo, seen = [root / "stages" / f"{stage}.py"], set()
     while todo:
         path = todo.pop()

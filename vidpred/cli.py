@@ -140,6 +140,89 @@ def ui(
     serve(port=port)
 
 
+@app.command(epilog="Example: `vidpred check`; `make repro` does it first")
+def check() -> None:
+    """Check params.yaml, before `dvc repro` finds out: unknown, missing and impossible values, and fetch.source."""
+    from vidpred.commands.check import check_project
+
+    check_project()
+
+
+data_app = typer.Typer(
+    name="data",
+    help="Look at the data: what a folder of shards holds, whether it is whole, which datasets there are by name.",
+    epilog="Examples: `vidpred data show`; `vidpred data verify`; `vidpred data catalog`",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(data_app)
+Folder = Annotated[
+    Path | None, typer.Argument(metavar="[FOLDER]", help="Of shards. Default: the project's data/shards.")
+]
+
+
+@data_app.command(
+    epilog="Examples: `vidpred data show`; `vidpred data show data/shards --html card.html --contact-sheet sheet.png`"
+)
+def show(
+    folder: Folder = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the data set's card there: one HTML page.")] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option("--contact-sheet", help="Write the clips' first frames there, as one PNG.")
+    ] = None,
+) -> None:
+    """Show what was made of the sources: counts, lengths, motion, sizes, licences, and what was set aside and why."""
+    from vidpred.commands.data import show as show_data
+
+    show_data(folder, html=html, contact_sheet=contact_sheet)
+
+
+@data_app.command(epilog="Examples: `vidpred data verify`; `vidpred data verify /mnt/shared/shards`")
+def verify(folder: Folder = None) -> None:
+    """Check every byte of the shards against its hash, and that all counts add up; exit code 1 if not."""
+    from vidpred.commands.data import verify as verify_data
+
+    verify_data(folder)
+
+
+@data_app.command(epilog="Example: `vidpred data catalog`; then set fetch.source to one of them")
+def catalog() -> None:
+    """List the datasets that can be fetched by name, with their size, licence and official parts."""
+    from vidpred.commands.data import catalog as list_catalog
+
+    list_catalog()
+
+
+_STAGE_PANEL = "Stages"
+_STAGE_HELP = (
+    "{what}\n\nRuns the stage now, whatever its state, with the params.yaml of this project. `dvc repro` runs what is "
+    "stale, in order, and remembers it; `dvc repro {name}` up to this stage."
+)
+
+
+@app.command(
+    rich_help_panel=_STAGE_PANEL,
+    help=_STAGE_HELP.format(name="fetch", what=STAGES["fetch"]),
+    epilog="Examples: `vidpred fetch`; `vidpred fetch --retry 'http 404' --retry timeout`, then `dvc repro`",
+)
+def fetch(
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retry",
+            metavar="REASON",
+            help="Try again what failed for this reason, as `vidpred data show` names it, or `all`; may be given "
+            "several times. (What may pass is tried again by every run.) Then `dvc repro` takes in what came.",
+        ),
+    ] = None,
+) -> None:
+    from vidpred.commands.stages import run
+    from vidpred.data.transfer.items import check_retry
+
+    check_retry(retry or [])  # before the old outputs go
+    run("fetch", [argument for reason in retry or [] for argument in ("--retry", reason)])
+
+
 def _stage_command(name: str) -> Callable[[], None]:
     def command() -> None:
         from vidpred.commands.stages import run
@@ -150,13 +233,13 @@ def _stage_command(name: str) -> Callable[[], None]:
 
 
 for _name, _what in STAGES.items():
-    app.command(
-        _name,
-        rich_help_panel="Stages",
-        help=f"{_what}\n\nRuns the stage now, whatever its state, with the params.yaml of this project. "
-        f"`dvc repro` runs what is stale, in order, and remembers it; `dvc repro {_name}` up to this stage.",
-        epilog=f"Example: `vidpred {_name}`",
-    )(_stage_command(_name))
+    if _name != "fetch":  # which has an option of its own
+        app.command(
+            _name,
+            rich_help_panel=_STAGE_PANEL,
+            help=_STAGE_HELP.format(name=_name, what=_what),
+            epilog=f"Example: `vidpred {_name}`",
+        )(_stage_command(_name))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ What a value means stands under its field. `resources` alone is not tracked by D
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vidpred.errors import UserError
+from vidpred.problems import problems
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -47,17 +49,32 @@ class FetchParams(Section):
     """Where the clips come from."""
 
     source: str
-    """A folder of GIFs and videos, a text file of URLs (one a line), or a recipe (.yaml); always a path."""
+    """A folder of GIFs and videos, one file, an archive, a list of URLs (.txt, .csv, .tsv), a dataset or recipe (.yaml)
+    or a NumPy video (.npy); always a path."""
+    connect_seconds: Annotated[float, Field(gt=0)] = 20
+    """A server that does not accept the connection for so long has failed."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 60
     """A download that sends nothing for so long has failed."""
-    max_bytes: Count = 2_000_000_000
-    """A larger file is set aside."""
     total_seconds: Annotated[float, Field(gt=0)] = 3600
     """A download that takes longer in all, tries included, has failed."""
+    max_bytes: Count = 2_000_000_000
+    """A larger file is set aside; archives are limited by `max_archive_bytes`."""
     tries: Count = 3
     """Attempts at a download before it has failed."""
+    at_once: Annotated[int, Field(ge=1, le=256)] = 16
+    """Downloads at once."""
+    per_host: Annotated[int, Field(ge=1, le=64)] = 4
+    """Downloads at once from one host."""
+    free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
+    """Disk space that is left free: a download that would take it has failed."""
     allow_private: bool = False
     """Whether URLs may lead to addresses of this machine or a private network."""
+    max_archive_bytes: Count = 200_000_000_000
+    """Of an archive, and of all that comes out of it."""
+    max_members: Count = 2_000_000
+    """Entries of an archive at the most."""
+    max_ratio: Annotated[float, Field(gt=1)] = 200
+    """A member that unpacks to more than so many times its packed size is a bomb."""
 
 
 class TranscodeParams(Section):
@@ -70,32 +87,60 @@ class TranscodeParams(Section):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """How another shape is brought to this one: crop the middle, pad with black, or stretch."""
     fps: Annotated[float, Field(gt=0, le=240)] | None = 10
-    """Frames per second, sampled by time stamp; null keeps the source's."""
+    """Frames per second, sampled by time stamp; null keeps the source's frames."""
+    background: Annotated[str, Field(pattern=r"^(black|white|#[0-9a-fA-F]{6})$")] = "white"
+    """What shows through where a source is transparent."""
+    crop_bars: bool = False
+    """Cut black bars off the source's edges first; not for clips whose own background is black."""
+    cut_threshold: Annotated[float, Field(gt=0, lt=255)] | None = 30
+    """A cut: a frame that differs from the one before by so many grey levels in the mean, and by far more than its
+    neighbours do. Clips end there. null: cuts are not looked for."""
+    freeze_threshold: Annotated[float, Field(ge=0, lt=255)] = 0.2
+    """A frame of the source that differs by no more grey levels in the mean repeats the one before."""
+    max_freeze_seconds: Annotated[float, Field(gt=0)] | None = 0.35
+    """A picture that stands still for longer ends the clip; the next begins where it moves again. null: never."""
+    min_motion: Annotated[float, Field(ge=0, lt=255)] = 0.1
+    """A clip whose neighbouring frames differ by fewer grey levels in the mean is dropped."""
+    min_frames: Count = 6
+    """A clip with fewer frames is dropped."""
     max_seconds: Annotated[float, Field(gt=0)] = 60
     """Only so much of each source is taken, from its start."""
+    max_frames: Count = 20_000
+    """Only so many frames of each source are read."""
     max_pixels: Count = 40_000_000
     """A source with more pixels a frame is set aside."""
-    min_frames: Count = 6
-    """A source that gives fewer frames is set aside."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 120
     """A source that takes ffmpeg longer is set aside."""
     buckets: Annotated[int, Field(ge=1, le=4096)] = 8
     """Shard files; a source's sha256 decides which one it is in."""
     ffmpeg: str = "bundled"
     """`bundled` (of imageio-ffmpeg), `system` (on the PATH), or a path."""
+    engine: Literal["local", "ray"] = "local"
+    """Where ffmpeg runs: on this machine, or on every node of the Ray cluster. The bytes are the same."""
+    storage: str | None = None
+    """With `engine: ray`: a folder or fsspec URL (s3://bucket/prefix) that every node reaches, for sources and frames;
+    null: they travel through Ray."""
 
 
 class SplitParams(Section):
     """Which clips train, which choose, which judge."""
 
-    kind: Literal["group", "time"] = "group"
-    """`group`: whole groups, by the hash of their name. `time`: the last part of every clip."""
+    kind: Literal["group", "time", "official"] = "group"
+    """`group`: whole groups, by the hash of their name. `time`: the last part of every clip. `official`: as the dataset
+    says."""
     val: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the groups (or of the time) for validation."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share for the test."""
     seed: Seed = 0
     """Another seed, another split."""
+    duplicate_bits: Annotated[int, Field(ge=0, le=16)] | None = 8
+    """Clips with frames whose perceptual hashes differ by at most so many of 64 bits, and that move alike, are
+    near-duplicates and share a group; null: they are not looked for."""
+    drop_labels: list[str] = []
+    """Classes that are left out; one that no clip has is an error."""
+    min_class_motion: Annotated[float, Field(ge=0, lt=255)] = 0
+    """Classes whose clips move less, in grey levels in the mean, are left out."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> SplitParams:
@@ -107,10 +152,10 @@ class SplitParams(Section):
 class FlowParams(Section):
     """Optical flow, for models that need it."""
 
-    method: Literal["dis"] = "dis"
-    """`dis`: OpenCV's dense inverse search."""
+    method: Literal["dis", "farneback"] = "dis"
+    """`dis`: OpenCV's dense inverse search; `farneback`: its polynomial expansion."""
     preset: Literal["ultrafast", "fast", "medium"] = "medium"
-    """How hard it searches."""
+    """How hard `dis` searches."""
 
 
 class UniformSpace(Section):
@@ -307,6 +352,14 @@ class Params(Section):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 1e4 as a number, as DVC does: YAML 1.1, which PyYAML reads, has it as text."""
+
+
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?|\.\d)[\d_]*[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+.0123456789"))
+
+
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Reads and checks params.yaml.
 
@@ -314,13 +367,12 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         UserError: the file is missing, is no YAML, or a value is unknown, missing or impossible; names the place.
     """
     try:
-        raw: Any = yaml.safe_load(Path(path).read_text())
+        raw: Any = yaml.load(Path(path).read_text(), _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{path} not found: run this inside a vidpred project") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc'])) or 'params'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{path}: " + "; ".join(dict.fromkeys(problems))) from None
+        raise UserError(f"{path}: {problems(error, Params, raw)}") from None

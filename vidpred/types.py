@@ -1,4 +1,4 @@
-"""The shape letters and the few types that every layer shares.
+"""The shape letters and the few types that every layer shares; those without tensors are `vidpred.records`.
 
 Shapes are written with these letters, in this order, and appear as suffixes of names where it helps
 (`context_BTCHW`):
@@ -12,79 +12,14 @@ Frames are uint8 (T, H, W, C) on disk and on the way to the device, and float32 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vidpred.records import Clip, Segment, Task, Window
 
-@dataclass(frozen=True)
-class Task:
-    """What a model is asked for. Two models can be compared only where these agree."""
-
-    context: int
-    """Frames that the model sees."""
-    horizon: int
-    """Frames that it predicts, one after the other."""
-    height: int
-    """Rows of a frame, in pixels."""
-    width: int
-    """Columns of a frame, in pixels."""
-    channels: int = 3
-    """Colour channels of a frame."""
-    interval: int = 1
-    """Distance between two frames of a window, in frames of the shard: 2 takes every second one."""
-    kind: str = "predict"
-    """`predict`: the frames that follow the context."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One row of `index.parquet`: an uncut stretch of frames of one source."""
-
-    id: str
-    """`<first 16 digits of the source's sha256>-<number of the clip in it>`."""
-    source: str
-    """The file as the user named it."""
-    sha256: str
-    """Of the source's bytes."""
-    group: str
-    """Clips of one group never straddle a split."""
-    label: str
-    """The class, or an empty string."""
-    shard: str
-    """File name of the shard that holds the frames."""
-    offset: int
-    """First frame in the shard."""
-    length: int
-    """Frames."""
-    fps: float
-    """Frames per second after transcoding."""
-    motion: float
-    """Mean absolute difference of neighbouring frames, in grey levels (0 to 255)."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a clip that belongs to one part (train, val or test) of the split."""
-
-    clip: int
-    """Row of the clip in the index."""
-    start: int
-    """First frame, counted from the clip's first."""
-    length: int
-    """Frames."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """Context and horizon, cut from a clip when they are read."""
-
-    clip: int
-    """Row of the clip in the index."""
-    start: int
-    """First frame, counted from the clip's first."""
+__all__ = ["Batch", "Clip", "Output", "Predictor", "Segment", "Task", "Window", "to_float", "to_uint8"]
 
 
 class Batch(NamedTuple):

@@ -7,6 +7,7 @@ makes the stage depend on. Changed parameters get a new folder; an interrupted s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -73,9 +74,9 @@ def _content(path: Path) -> object:
     """The identity of a dependency: of a folder of shards its `data_id`, else the bytes of its files."""
     if path.is_file():
         return file_sha256(path)
-    meta = path / "meta.json"
-    if meta.is_file():
-        return json.loads(meta.read_text())["data_id"]
+    for note, name in (("meta.json", "data_id"), ("flow.json", "flow_id")):
+        if (path / note).is_file() and name in (known := json.loads((path / note).read_text())):
+            return known[name]
     files = (p for p in sorted(path.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
@@ -199,6 +200,11 @@ def run_stage(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         log.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        log.error("nothing more can be written (%s): free some space; `dvc repro` goes on from here", error)
         sys.exit(1)
     except KeyboardInterrupt:
         log.warning("interrupted; `dvc repro` goes on from here")

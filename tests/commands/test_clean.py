@@ -126,3 +126,75 @@ def test_nothing_to_free_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     clean_home(dry_run=False, yes=True)
     assert "nothing to free" in capsys.readouterr().out
+
+
+def downloads(home: Path, **urls: str) -> None:
+    """Puts downloads there, by key."""
+    for key, url in urls.items():
+        (home / "downloads" / key).write_bytes(b"x")
+        (home / "downloads" / f"{key}.json").write_text(json.dumps({"url": url}))
+
+
+def ask_for(source: str, content: str) -> None:
+    """Makes the project's source another one."""
+    Path(source).write_text(content)
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("urls.txt", source))
+
+
+@pytest.mark.parametrize(
+    ("source", "content"),
+    [
+        ("urls.csv", "group,url\na,https://host/wanted.gif\n"),
+        ("urls.tsv", "https://host/wanted.gif\ta cat\n"),
+        (
+            "mine.yaml",
+            "dataset: m\ntitle: t\nhomepage: h\nlicence: l\ncitation: c\nfiles: [{url: 'https://host/wanted.gif'}]\n",
+        ),
+    ],
+)
+def test_downloads_of_lists_and_datasets_stay(home: Path, source: str, content: str) -> None:
+    ask_for(source, content)
+    clean_home(dry_run=False, yes=True)
+    assert (home / "downloads/aa").exists()
+    assert not (home / "downloads/bb").exists()
+
+
+def test_downloads_that_a_downloaded_list_names_stay(home: Path) -> None:
+    downloads(home, cc="https://host/list.csv", dd="https://site/watch?v=1")
+    (home / "downloads/cc").write_text("id,label\n1,a\n2,b\n")
+    ask_for(
+        "mine.yaml",
+        "dataset: mine\ntitle: t\nhomepage: h\nlicence: l\ncitation: c\nfiles:\n  - url: https://host/list.csv\n"
+        "    use: list\n    layout: {fields: {url: 'https://site/watch?v={id}'}}\n",
+    )
+    clean_home(dry_run=False, yes=True)
+    assert {path.name for path in (home / "downloads").glob("??")} == {"cc", "dd"}
+
+
+def test_downloads_of_a_source_that_cannot_be_read_are_left_alone(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_for("mine.yaml", "dataset: mine\n")
+    clean_home(dry_run=False, yes=True)
+    assert (home / "downloads/aa").exists()
+    assert (home / "downloads/bb").exists()
+    assert "downloads/ is left alone" in capsys.readouterr().out
+
+
+def test_an_unfinished_download_that_is_asked_for_stays(home: Path) -> None:
+    part = home / "downloads/.aa.part"
+    part.write_bytes(b"x" * 10_000)
+    os.utime(part, (time.time() - 7200,) * 2)
+    clean_home(dry_run=False, yes=True)
+    assert part.exists()
+
+
+def test_flow_of_a_broken_run_goes_once_it_is_not_fresh(home: Path) -> None:
+    left = home / "flow/0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "flow-0000.npy").write_bytes(b"x")
+    clean_home(dry_run=False, yes=True)
+    assert left.exists()
+    os.utime(left, (time.time() - 7200,) * 2)
+    clean_home(dry_run=False, yes=True)
+    assert not left.exists()

@@ -15,6 +15,8 @@ from vidpred.commands.doctor import examine
 def project(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text((root / "params.yaml").read_text())
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets/moving_digits.yaml").touch()
     monkeypatch.chdir(tmp_path)
     for name in ("VIDPRED_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -76,7 +78,23 @@ def test_bad_params_are_named(project: Path, capsys: pytest.CaptureFixture[str])
     text = (project / "params.yaml").read_text().replace("context: 5", "context: none")
     (project / "params.yaml").write_text(text)
     assert examine() == 1
-    assert "task.context" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("task.context") == 1
+
+
+def test_a_source_that_is_not_there_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "datasets/moving_digits.yaml").unlink()
+    assert examine() == 1
+    assert "which is not there" in lines(capsys)["source"]
+
+
+def test_a_pulled_model_that_no_registry_here_knows_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "models/trained").mkdir(parents=True)
+    (project / "results/register").mkdir(parents=True)
+    (project / "results/register/receipt.json").write_text('{"name": "vidpred"}')
+    assert examine() == 0
+    assert lines(capsys)["registry"] == (
+        "warn lacks the model in models/trained: `vidpred register` makes a version of it"
+    )
 
 
 def test_shards_are_verified(project: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,35 @@ def test_shows_the_model_beside_the_baselines(project: Path, capsys: pytest.Capt
     ):
         assert text in shown, text
     assert "report/index.html" not in shown
+    assert "not here  the report: these figures came with git" in shown
+
+
+def test_in_a_fresh_clone_it_says_how_to_get_what_the_figures_tell_of(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_summary()
+    told = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("not here"))
+    assert "the model and the report" in told
+    for command in ("`dvc pull`", "`dvc checkout`", "`make repro`"):
+        assert command in told
+    (project / "models/trained").mkdir(parents=True)
+    (project / "report").mkdir()
+    (project / "report/index.html").touch()
+    show_summary()
+    assert "not here" not in capsys.readouterr().out
+
+
+def test_where_nothing_moves_it_says_so_instead_of_a_figure(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project / "results/evaluate/metrics.json"
+    why = "nothing moves in these windows, so there is nothing to gain"
+    still = {"still": True, "pooled": 0.0, "pooled_interval": [0.0, 0.0]}
+    metrics = json.loads(path.read_text()) | {"windows": 1, "over_copy_last": still, "beats_copy_last": False}
+    path.write_text(json.dumps(metrics | {"why_not": why}))
+    show_summary()
+    shown = capsys.readouterr().out
+    assert f"gain      {why}\n" in shown
+    assert "%" not in shown
+    assert "1 window " in shown
 
 
 def test_without_results_says_what_to_run(project: Path) -> None:

@@ -1,61 +1,34 @@
-"""Inputs from folders, lists and recipes: every one counted, none linked, failures with a reason."""
+"""Inputs from folders, lists, archives and recipes: every one counted, none linked, failures with a reason."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import logging
 import os
+import random
+import shutil
 import socket
+import struct
 import subprocess
 import sys
-import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from vidpred.config import FetchParams
-from vidpred.data.download import DownloadError, download
-from vidpred.data.fetch import fetch, grouped
-from vidpred.data.media import write_gif
+from tests.data.fetching import cats, fetched, gif, image, put, served, tarred, told, zipped
+from vidpred.data.fetch import grouped
 from vidpred.errors import UserError
 from vidpred.workspace import locked
-
-
-def gif(path: Path, seed: int = 0, frames: int = 8) -> bytes:
-    grey = np.random.default_rng(seed).integers(0, 8, (frames, 24, 24, 1), dtype=np.uint8) * 30
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_gif(path, grey.repeat(3, axis=-1), 10)
-    return path.read_bytes()
-
-
-def fetched(source: Path, tmp_path: Path, **more: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    out = tmp_path / "raw"
-    summary = fetch(FetchParams(source=str(source), **more), out, tmp_path / "downloads", workers=2)
-    rows = [json.loads(line) for line in (out / "sources.jsonl").read_text().splitlines()]
-    assert summary["inputs"] == summary["fetched"] + summary["failed"] == len(rows)
-    assert sum(summary["reasons"].values()) == summary["failed"]
-    for row in rows:
-        assert (row["status"] == "ok") == (row["file"] is not None) == (not row["reason"])
-        if row["file"]:
-            copy = out / "files" / row["file"]
-            assert hashlib.sha256(copy.read_bytes()).hexdigest() == row["sha256"] == copy.stem
-            assert not copy.is_symlink()
-            assert copy.stat().st_nlink == 1
-            assert copy.stat().st_mode & 0o200
-    assert {p.name for p in (out / "files").iterdir()} == {row["file"] for row in rows if row["file"]}
-    return summary, rows
 
 
 def test_a_folder(tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     first = gif(clips / "b.gif", 1)
-    gif(clips / "deep/er/v_Surfing_g17_c06.GIF".lower().replace("surfing", "Surfing"), 2)
+    gif(clips / "deep/er/v_Surfing_g17_c06.gif", 2)
     (clips / "a.gif").write_bytes(first)
     (clips / "big.gif").write_bytes(first + b"\0" * 100_000)
     (clips / "notes.txt").write_text("not a clip")
@@ -65,14 +38,35 @@ def test_a_folder(tmp_path: Path) -> None:
     (clips / "lost.gif").symlink_to(tmp_path / "nowhere")
     (clips / "b.gif").chmod(0o444)
     summary, rows = fetched(clips, tmp_path, max_bytes=100_000)
-    told = {row["name"]: (row["status"], row["reason"]) for row in rows}
-    assert list(told) == ["a.gif", "b.gif", "big.gif", "deep/er/v_Surfing_g17_c06.gif", "lost.gif", "notes.txt"]
-    assert told["big.gif"] == ("failed", "larger than 100000 bytes")
-    assert told["lost.gif"] == ("failed", "cannot be read: it leads nowhere")
-    assert told["notes.txt"] == ("failed", "no GIF or video by its name: .txt")
+    reasons = {row["name"]: row["reason"] for row in rows}
+    assert list(reasons) == ["a.gif", "b.gif", "big.gif", "deep/er/v_Surfing_g17_c06.gif", "lost.gif", "notes.txt"]
+    assert reasons["big.gif"] == "too large: more than 100000 bytes (fetch.max_bytes)"
+    assert reasons["lost.gif"] == "cannot be read: it leads nowhere"
+    assert reasons["notes.txt"] == "no GIF or video by its name: .txt"
     assert summary["fetched"] == 3
+    assert summary["reasons"] == {"cannot be read": 1, "no GIF or video by its name": 1, "too large": 1}
     assert rows[0]["file"] == rows[1]["file"]
     assert (rows[3]["group"], rows[3]["label"]) == ("Surfing_g17", "Surfing")
+
+
+def test_names_that_are_no_text_are_shown_so(tmp_path: Path) -> None:
+    data = gif(tmp_path / "a.gif")
+    (tmp_path / "clips").mkdir()
+    for name in (b"caf\xe9.gif", b"two\nlines.gif", "\N{SNOWMAN}.gif".encode()):
+        (tmp_path / "clips" / os.fsdecode(name)).write_bytes(data)
+    _, rows = fetched(tmp_path / "clips", tmp_path)
+    assert sorted(told(rows, "group")) == [
+        ("caf%E9.gif", "caf%E9"),
+        ("two%0Alines.gif", "two%0Alines"),
+        ("\N{SNOWMAN}.gif", "\N{SNOWMAN}"),
+    ]
+
+
+def test_one_file_and_a_path_that_begins_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    gif(tmp_path / "clips" / "a.gif")
+    assert told(fetched("~/clips", tmp_path)[1], "group") == [("a.gif", "a")]
+    assert told(fetched("~/clips/a.gif", tmp_path)[1], "group") == [("a.gif", "a")]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,10 @@ def test_a_folder(tmp_path: Path) -> None:
     [
         ("v_HighJump_g01_c05.gif", "HighJump_g01", "HighJump"),
         ("cats/one.mp4", "cats/one", ""),
+        ("set.zip/cats/v1.5/one.mp4", "set.zip/cats/v1.5/one", ""),
         ("https://example.org/a/one.mp4?size=2", "example.org/a/one", ""),
+        ("https://example.org/a.zip?key=1/cats/one.mp4", "example.org/a.zip?key=1/cats/one", ""),
+        ("https://www.youtube.com/watch?v=UDqivjS-lpI", "www.youtube.com/watch?v=UDqivjS-lpI", ""),
         ("https://example.org/v_Skiing_g23_c01.gif", "Skiing_g23", "Skiing"),
         ("https://example.org", "example.org", ""),
         ("http://[::1", "http://[::1", ""),
@@ -91,7 +88,7 @@ def test_groups_come_from_names(name: str, group: str, label: str) -> None:
 
 
 def test_sources_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
-    def told(source: Path) -> str:
+    def complaint(source: Path | str) -> str:
         with pytest.raises(UserError) as error:
             fetched(source, tmp_path)
         assert "\n" not in str(error.value)
@@ -99,20 +96,31 @@ def test_sources_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("# nothing\n\n")
+    (tmp_path / "list.csv").write_text("url,label\n")
     (tmp_path / "a.yaml").write_text("recipe: cats\n")
     (tmp_path / "b.yaml").write_text("recipe: moving_digits\nsiez: 3\n")
     (tmp_path / "c.yaml").write_text("{")
+    (tmp_path / "d.yaml").write_text("- a\n")
+    (tmp_path / "e.yaml").write_text("recipe: moving_digits\nseed: -1\n")
+    (tmp_path / "f.yaml").write_text("recipe: moving_mnist\nimages: none.gz\n")
     (tmp_path / "x.doc").write_text("")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.doc").write_text("")
-    assert "not found: give a folder" in told(tmp_path / "none")
-    assert "is an empty folder: put GIFs or videos into it" in told(tmp_path / "empty")
-    assert "lists nothing" in told(tmp_path / "list.txt")
-    assert "recipe: cats; there is one: moving_digits" in told(tmp_path / "a.yaml")
-    assert "siez: Extra inputs" in told(tmp_path / "b.yaml")
-    assert "is no recipe" in told(tmp_path / "c.yaml")
-    assert "is no folder, list of URLs (.txt) or recipe" in told(tmp_path / "x.doc")
-    assert "none of 1 inputs" in told(tmp_path / "texts")
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
+    assert "fetch.source is empty: give a folder" in complaint(" ")
+    assert "not found: give a folder" in complaint(tmp_path / "none")
+    assert "is an empty folder: put GIFs or videos into it" in complaint(tmp_path / "empty")
+    assert "lists nothing" in complaint(tmp_path / "list.txt")
+    assert "lists nothing" in complaint(tmp_path / "list.csv")
+    assert "recipe: cats is unknown: there are moving_digits, moving_mnist" in complaint(tmp_path / "a.yaml")
+    assert "siez is unknown: did you mean size?" in complaint(tmp_path / "b.yaml")
+    assert "cannot be read as YAML" in complaint(tmp_path / "c.yaml")
+    assert "is no dataset and no recipe" in complaint(tmp_path / "d.yaml")
+    assert "seed is -1: it must be at least 0" in complaint(tmp_path / "e.yaml")
+    assert "none.gz cannot be read" in complaint(tmp_path / "f.yaml")
+    assert "is of no kind that can be read: give a folder" in complaint(tmp_path / "x.doc")
+    assert "none of 1 inputs" in complaint(tmp_path / "texts")
+    assert "none of 1 inputs" in complaint(tmp_path / "broken.zip")
 
 
 def test_a_recipe_gives_the_same_bytes_again(tmp_path: Path) -> None:
@@ -128,10 +136,121 @@ def test_a_recipe_gives_the_same_bytes_again(tmp_path: Path) -> None:
     assert fetched(recipe, tmp_path)[1] == rows
 
 
-def test_a_negative_seed_of_a_recipe_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text("recipe: moving_digits\nseed: -1\n")
-    with pytest.raises(UserError, match="seed: Input should be greater than or equal to 0"):
-        fetched(tmp_path / "small.yaml", tmp_path)
+def test_moving_mnist_from_idx_files(tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).integers(0, 255, (12, 28, 28), dtype=np.uint8)
+    (tmp_path / "images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, 12, 28, 28) + digits.tobytes())
+    (tmp_path / "labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, 12) + bytes(range(12)))
+    recipe = tmp_path / "mnist.yaml"
+    recipe.write_text(
+        "recipe: moving_mnist\nimages: images-idx3-ubyte\nlabels: labels-idx1-ubyte\nsequences: 6\nframes: 5\n"
+        "groups: 3\n"
+    )
+    summary, rows = fetched(recipe, tmp_path)
+    assert summary["fetched"] == 6
+    assert Counter(row["group"] for row in rows) == {"mnist_g0000": 2, "mnist_g0001": 2, "mnist_g0002": 2}
+    assert all(np.load(tmp_path / "raw/files" / row["file"]).shape == (5, 64, 64) for row in rows)
+    assert fetched(recipe, tmp_path)[1] == rows
+
+
+def test_arrays_give_a_clip_a_video(tmp_path: Path) -> None:
+    videos = np.random.default_rng(0).integers(0, 255, (20, 30, 16, 16), dtype=np.uint8)
+    (tmp_path / "set").mkdir()
+    np.save(tmp_path / "set" / "many.npy", videos)
+    np.save(tmp_path / "set" / "one.npy", videos[:, 0])
+    np.save(tmp_path / "set" / "floats.npy", videos / 255)
+    summary, rows = fetched(tmp_path / "set", tmp_path)
+    assert summary == summary | {"fetched": 31, "failed": 1}
+    assert rows[0]["reason"].startswith("no video: holds float64")
+    assert [row["name"] for row in rows[1:]] == [f"many.npy/{n:02d}" for n in range(30)] + ["one.npy"]
+    assert rows[31]["sha256"] == rows[1]["sha256"]
+    assert len({row["group"] for row in rows}) == 32
+    for number, row in enumerate(rows[1:31]):
+        assert (np.load(tmp_path / "raw/files" / row["file"]) == videos[:, number]).all()
+    again = zipped(tmp_path / "set.zip", {"a/many.npy": (tmp_path / "set" / "many.npy").read_bytes()})
+    assert [row["sha256"] for row in fetched(again, tmp_path)[1]] == [row["sha256"] for row in rows[1:31]]
+
+
+def test_images_of_a_folder_are_a_clip(tmp_path: Path) -> None:
+    files = cats() | {"stray.png": image(0, "png"), "catz/bad/cat_0.jpg": image(1), "catz/bad/cat_1.jpg": b"no image"}
+    summary, rows = fetched(put(tmp_path / "set", files), tmp_path)
+    assert told(rows, "status", "group") == [
+        ("set", "failed", "set"),
+        ("catz/bad", "failed", "catz/bad"),
+        ("catz/test/3", "ok", "catz/test/3"),
+        ("catz/train/12", "ok", "catz/train/12"),
+        ("catz/train/7", "ok", "catz/train/7"),
+    ]
+    assert summary["reasons"] == {"no image": 1, "single image": 1}
+    packed = (tmp_path / "raw/files" / rows[4]["file"]).read_bytes()
+    assert packed == b"".join(cats(folders=["train/7"]).values())
+    assert {Path(row["file"]).suffix for row in rows[2:]} == {".mjpeg"}
+
+
+@pytest.mark.parametrize("name", ["catz.zip", "catz.tar.gz", "catz.tar"])
+def test_images_of_an_archive_are_the_same_clips(tmp_path: Path, name: str) -> None:
+    pack = zipped if name.endswith(".zip") else tarred
+    members = list(cats().items())
+    random.Random(0).shuffle(members)
+    extra = {"catz/._cat_0.jpg": b"hidden", "__MACOSX/catz/train/7/cat_0.jpg": b"hidden"}
+    _, rows = fetched(pack(tmp_path / name, dict(members) | extra), tmp_path)
+    assert [row["name"] for row in rows] == [f"{name}/catz/{f}" for f in ("test/3", "train/7", "train/12")]
+    _, whole = fetched(put(tmp_path / "set", cats()), tmp_path)
+    assert {Path(row["name"]).name: row["sha256"] for row in rows} == {
+        Path(row["name"]).name: row["sha256"] for row in whole
+    }
+
+
+def test_a_clip_that_lacks_an_image_is_none(tmp_path: Path) -> None:
+    files = cats(folders=["train/7", "train/12"])
+    damaged = zipped(tmp_path / "catz.zip", files)
+    data = damaged.read_bytes()
+    at = data.index(b"catz/train/7/cat_3.jpg") + 60
+    damaged.write_bytes(data[:at] + bytes(byte ^ 255 for byte in data[at : at + 20]) + data[at + 20 :])
+    _, rows = fetched(damaged, tmp_path)
+    assert told(rows, "status") == [("catz.zip/catz/train/7", "failed"), ("catz.zip/catz/train/12", "ok")]
+    assert rows[0]["reason"].startswith("images are missing: cat_3.jpg: damaged")
+
+
+def test_an_archive_gives_a_row_a_member(tmp_path: Path) -> None:
+    one, other = gif(tmp_path / "made/a.gif", 1), gif(tmp_path / "made/b.gif", 2)
+    files = {
+        "UCF101/v_Surfing_g17_c06.avi": one,
+        "UCF101/v_Surfing_g17_c07.avi": other,
+        "UCF101/copy.gif": one,
+        "UCF101/notes.txt": b"about",
+        "../../escaped.gif": one,
+        "inner.zip": b"PK",
+        "big.gif": b"\0" * 200_000,
+    }
+    (tmp_path / "set").mkdir()
+    for path in (zipped(tmp_path / "set/a.zip", files), tarred(tmp_path / "set/b.tgz", files)):
+        summary, rows = fetched(path, tmp_path, max_bytes=100_000)
+        assert [row["name"].removeprefix(f"{path.name}/") for row in rows] == list(files)
+        assert [row["status"] for row in rows] == ["ok"] * 3 + ["failed"] * 4
+        assert (rows[0]["group"], rows[0]["label"]) == ("Surfing_g17", "Surfing")
+        assert rows[2]["file"] == rows[0]["file"]
+        assert rows[2]["group"] == f"{path.name}/UCF101/copy"
+        assert rows[4]["reason"].startswith("climbs out")
+        assert rows[5]["reason"] == "archive within an archive"
+        assert summary["inputs"] == 7
+    _, rows = fetched(tmp_path / "set", tmp_path, max_bytes=100_000)
+    assert len(rows) == 14
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_an_archive_that_breaks_off_keeps_what_was_whole(tmp_path: Path) -> None:
+    files = {f"{number}.gif": gif(tmp_path / f"made/{number}.gif", number) for number in range(6)} | cats()
+    whole = tarred(tmp_path / "a.tar", files).read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: len(whole) * 2 // 3])
+    summary, rows = fetched(tmp_path / "a.tar", tmp_path)
+    assert [row["status"] for row in rows[:7]] == ["ok"] * 6 + ["failed"]
+    assert rows[6]["name"] == "a.tar"
+    assert rows[6]["reason"].startswith("damaged: ")
+    assert all(row["reason"].startswith("images are missing: the archive ends early: damaged") for row in rows[7:])
+    assert summary["fetched"] == 6
+    zipped(tmp_path / "empty.zip", {})
+    with pytest.raises(UserError, match=r"none of 1 inputs .* \(no member\)"):
+        fetched(tmp_path / "empty.zip", tmp_path)
 
 
 def test_urls_that_are_none_fail_alone(tmp_path: Path) -> None:
@@ -142,21 +261,120 @@ def test_urls_that_are_none_fail_alone(tmp_path: Path) -> None:
         "https://host:99999999/a.gif",
         "http://xn--a-/a.gif",
         "http:///a.gif",
+        "file:///etc/passwd",
     ]
     (tmp_path / "list.txt").write_text("\n".join([*names, "mine.gif"]))
-    summary, rows = fetched(tmp_path / "list.txt", tmp_path, tries=1)
+    summary, rows = fetched(tmp_path / "list.txt", tmp_path, allow_private=False)
     assert [row["name"] for row in rows if row["status"] == "failed"] == names
-    assert rows[0]["reason"].startswith("no URL: ")
+    assert summary["reasons"] == {"no url": 6}
     assert rows[0]["group"] == "http://[::1"
     assert summary["fetched"] == 1
 
 
-def test_a_second_fetch_waits_for_the_first(tmp_path: Path, root: Path) -> None:
-    gif(tmp_path / "clips" / "a.gif")
-    text = (root / "params.yaml").read_text().replace("datasets/moving_digits.yaml", "clips")
+def test_a_list_of_urls_and_paths(tmp_path: Path) -> None:
+    gif(tmp_path / "local" / "mine.gif", 3)
+    put(tmp_path / "local" / "frames", {f"{n}.png": image(n, "png") for n in range(3)})
+    good = gif(tmp_path / "web" / "good.gif")
+    put(tmp_path / "web", {"page.gif": b"<!doctype html><p>hello", "set.zip": b""})
+    zipped(tmp_path / "web" / "set.zip", {"a/x.gif": good, "a/y.gif": gif(tmp_path / "made/y.gif", 9)})
+    np.save(tmp_path / "web" / "many.npy", np.zeros((5, 9, 16, 16), np.uint8))
+    (tmp_path / "local" / "none").mkdir()
+    with served(tmp_path / "web") as (url, asked):
+        (tmp_path / "list.txt").write_text(
+            f"# clips\n{url}/good.gif\n\nlocal/mine.gif\n{url}/missing.gif\n{url}/good.gif\nlocal/none.gif\n"
+            f"{url}/page.gif\nlocal/frames\nlocal/none\n{url}/set.zip?key=1\n{url}/many.npy\n{url}/set.zip?key=1\nlocal/frames\n"
+        )
+        summary, rows = fetched(tmp_path / "list.txt", tmp_path)
+        assert told(rows, "reason")[:10] == [
+            (f"{url}/good.gif", ""),
+            ("local/mine.gif", ""),
+            (f"{url}/missing.gif", "http 404"),
+            (f"{url}/good.gif", ""),
+            ("local/none.gif", "no such file"),
+            (f"{url}/page.gif", "web page: HTML, not a file"),
+            ("local/frames", ""),
+            ("local/none", "empty folder"),
+            (f"{url}/set.zip?key=1/a/x.gif", ""),
+            (f"{url}/set.zip?key=1/a/y.gif", ""),
+        ]
+        assert [row["name"] for row in rows[10:19]] == [f"{url}/many.npy/{n}" for n in range(9)]
+        assert rows[19:] == [*rows[8:10], rows[6]]
+        assert rows[0]["file"] == rows[3]["file"] == rows[8]["file"]
+        assert rows[9]["group"].endswith("/set.zip?key=1/a/y")
+        assert summary["reasons"] == {"empty folder": 1, "http 404": 1, "no such file": 1, "web page": 1}
+        assert asked["/good.gif"] == 1
+        before = asked.copy()
+        assert fetched(tmp_path / "list.txt", tmp_path)[1] == rows
+        assert asked == before  # what failed for good is not asked for again
+        gif(tmp_path / "web" / "missing.gif", 4)
+        assert fetched(tmp_path / "list.txt", tmp_path, retry=["404"])[1][2]["status"] == "ok"
+        assert asked - before == {"/missing.gif": 1}
+
+
+def test_ranges_of_one_video_are_rows_of_one_download(tmp_path: Path) -> None:
+    whole = gif(tmp_path / "web" / "long.gif", frames=40)
+    with served(tmp_path / "web") as (url, asked):
+        (tmp_path / "list.csv").write_text(
+            "url,start_seconds,end_seconds,label,group,licence,part\n"
+            f"{url}/long.gif,0,1.5,walk,someone,CC0,train\n{url}/long.gif,2,3,run,someone,CC0,test\n"
+            f"{url}/long.gif,oh,3,run,someone,CC0,test\n"
+        )
+        summary, rows = fetched(tmp_path / "list.csv", tmp_path)
+    assert asked == {"/long.gif": 1}
+    assert summary["reasons"] == {"bad row": 1}
+    assert told(rows, "start_seconds", "end_seconds", "label", "group", "licence", "part") == [
+        (f"{url}/long.gif", 0.0, 1.5, "walk", "someone", "CC0", "train"),
+        (f"{url}/long.gif", 2.0, 3.0, "run", "someone", "CC0", "test"),
+        (f"{url}/long.gif", None, None, "", "127.0.0.1/long", "", ""),
+    ]
+    assert rows[0]["sha256"] == rows[1]["sha256"]
+    assert [path.read_bytes() for path in (tmp_path / "raw/files").iterdir()] == [whole]
+
+
+def test_a_checksum_of_the_list_must_hold(tmp_path: Path) -> None:
+    right = hashlib.sha256(gif(tmp_path / "web" / "a.gif")).hexdigest()
+    (tmp_path / "web" / "b.gif").write_bytes((tmp_path / "web" / "a.gif").read_bytes())
+    with served(tmp_path / "web") as (url, _):
+        (tmp_path / "list.tsv").write_text(
+            f"path\tsha256\nweb/a.gif\t{right}\nweb/a.gif\t{'0' * 64}\n{url}/a.gif\t{right}\n{url}/b.gif\t{'0' * 64}\n"
+            f"{url}/a.gif\t{'1' * 64}\n"
+        )
+        summary, rows = fetched(tmp_path / "list.tsv", tmp_path)
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok", "failed", "failed"]
+    assert summary["reasons"] == {"checksum": 3}
+
+
+def test_failures_that_may_pass_come_with_a_hint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gif(tmp_path / "mine.gif")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        (tmp_path / "list.txt").write_text(f"mine.gif\nhttp://127.0.0.1:{taken.getsockname()[1]}/a.gif\n")
+        with caplog.at_level(logging.WARNING):
+            summary, _ = fetched(tmp_path / "list.txt", tmp_path)
+    assert summary["reasons"] == {"connection": 1}
+    assert "vidpred fetch --retry connection" in caplog.text
+
+
+def test_only_the_first_failures_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gif(tmp_path / "mine.gif")
+    (tmp_path / "list.txt").write_text("mine.gif\n" + "".join(f"none-{n}.gif\n" for n in range(50)))
+    with caplog.at_level(logging.WARNING):
+        assert fetched(tmp_path / "list.txt", tmp_path)[0]["failed"] == 50
+    assert caplog.text.count("set aside") == 20
+    assert "and 30 more" in caplog.text
+
+
+def project(tmp_path: Path, root: Path, source: str) -> dict[str, str]:
+    """A project with this source; the environment to run its stages in."""
+    text = (root / "params.yaml").read_text().replace("datasets/moving_digits.yaml", source)
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    env = os.environ | {"PYTHONPATH": str(root), "VIDPRED_HOME": str(tmp_path / "home")}
+    return os.environ | {"PYTHONPATH": str(root), "VIDPRED_HOME": str(tmp_path / "home")}
+
+
+def test_a_second_fetch_waits_for_the_first(tmp_path: Path, root: Path) -> None:
+    gif(tmp_path / "clips" / "a.gif")
+    env = project(tmp_path, root, "clips")
     with locked(tmp_path / "home" / "fetch"):
         process = subprocess.Popen(
             [sys.executable, "-m", "stages.fetch"], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
@@ -165,198 +383,54 @@ def test_a_second_fetch_waits_for_the_first(tmp_path: Path, root: Path) -> None:
         assert f"is in use by process {os.getpid()}" in process.stderr.readline()
         assert not (tmp_path / "data").exists()
     with process:
-        told = process.stderr.read()
-    assert process.returncode == 0, told
+        complaint = process.stderr.read()
+    assert process.returncode == 0, complaint
     assert (tmp_path / "data/raw/sources.jsonl").is_file()
 
 
-class Handler(BaseHTTPRequestHandler):
-    """A server with good files and bad manners."""
-
-    media: ClassVar[bytes] = b""
-    asked: ClassVar[Counter[str]] = Counter()
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0]
-        self.asked[path] += 1
-        if path == "/missing.gif":
-            self.send_error(404)
-        elif path == "/shaky.gif" and self.asked[path] < 3:
-            self.send_error(503)
-        elif path == "/short.gif":
-            self.answer(self.media, length=len(self.media) + 50)
-        elif path == "/page.gif":
-            self.answer(b"<html>hello", kind="text/html; charset=utf-8")
-        elif path == "/disguised.gif":
-            self.answer(b"\n<!DOCTYPE html><p>hello", kind="image/gif")
-        elif path == "/endless.gif":
-            self.answer(b"\0" * 300_000, length=None)
-        elif path == "/drip.gif":
-            self.answer(b"GIF89a", length=1000)
-            with contextlib.suppress(OSError):
-                while not self.server.stopped.wait(0.05):  # type: ignore[attr-defined]
-                    self.wfile.write(b"\0")
-        elif path == "/drip.html":
-            self.answer(b"<!doc", length=1000)
-            with contextlib.suppress(OSError):
-                self.wfile.write(b"type html>" + b" " * 985)
-        elif path == "/packed.gif":
-            self.answer(b"no gzip", encoding="gzip")
-        elif path == "/nowhere.gif":
-            self.send_response(302)
-            self.end_headers()
-        elif path == "/slow.gif":
-            self.server.stopped.wait(5)  # type: ignore[attr-defined]
-        elif path.startswith("/to/"):
-            self.send_response(302)
-            target = {"file": "http://[::1]:9/x.gif", "good": "../good.gif", "ftp": "ftp://127.0.0.1/x"}
-            self.send_header("Location", target.get(path[4:], self.path))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-        else:
-            self.answer(self.media)
-
-    def answer(
-        self, body: bytes, *, kind: str = "image/gif", length: int | None = -1, encoding: str | None = None
-    ) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        if encoding is not None:
-            self.send_header("Content-Encoding", encoding)
-        if length is not None:
-            self.send_header("Content-Length", str(len(body) if length < 0 else length))
-        self.end_headers()
-        with contextlib.suppress(OSError):  # the client has seen enough
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Silent."""
+def test_the_stage_takes_reasons_to_try_again(tmp_path: Path, root: Path) -> None:
+    gif(tmp_path / "clips" / "a.gif")
+    (tmp_path / "list.txt").write_text("clips/a.gif\nhttp://127.0.0.1:9/b.gif\n")
+    env = project(tmp_path, root, "list.txt")
+    command = [sys.executable, "-m", "stages.fetch", "--retry", "404", "--retry", "tiemout"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--retry tiemout: no such reason (did you mean timeout?)" in done.stderr
+    done = subprocess.run([*command[:-1], "timeout"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "results/fetch/summary.json").read_text())["reasons"] == {"private address": 1}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Address of a server on loopback."""
-    Handler.media = gif(tmp_path / "made" / "good.gif")
-    Handler.asked.clear()
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.stopped = threading.Event()  # type: ignore[attr-defined]
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_address[1]}"
-    running.stopped.set()  # type: ignore[attr-defined]
-    running.shutdown()
-    running.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def settings() -> FetchParams:
-    return FetchParams(source="list.txt", allow_private=True, tries=3, timeout_seconds=0.5, max_bytes=200_000)
-
-
-def test_a_list_of_urls_and_paths(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    gif(tmp_path / "local" / "mine.gif", 3)
-    (tmp_path / "list.txt").write_text(
-        f"# clips\n{server}/good.gif\n\n  {server}/name-without-suffix  \nlocal/mine.gif\n{server}/missing.gif\n"
-        f"{server}/to/good\n{server}/good.gif\nlocal/none.gif\n{server}/page.gif\n"
-    )
-    summary, rows = fetched(tmp_path / "list.txt", tmp_path, allow_private=True)
-    assert [row["status"] for row in rows] == ["ok", "ok", "ok", "failed", "ok", "ok", "failed", "failed"]
-    assert summary["reasons"] == {"HTTP 404": 1, "a web page, not a GIF or video": 1, "no such file": 1}
-    assert rows[1]["name"] == f"{server}/name-without-suffix"
-    assert Handler.asked["/good.gif"] == 2  # once by name, once by redirect; the second mention costs nothing
-    before = Handler.asked.copy()
-    assert fetched(tmp_path / "list.txt", tmp_path, allow_private=True)[1] == rows
-    again = Handler.asked - before
-    assert set(again) == {"/missing.gif", "/page.gif"}
-
-
-@pytest.mark.parametrize(
-    ("path", "reason", "asked"),
-    [
-        ("/missing.gif", "HTTP 404", 1),
-        ("/page.gif", "a web page, not a GIF or video", 1),
-        ("/disguised.gif", "a web page, not a GIF or video", 1),
-        ("/drip.html", "a web page, not a GIF or video", 1),
-        ("/packed.gif", "connection failed: .* \\(3 tries\\)", 3),
-        ("/nowhere.gif", "HTTP 302", 1),
-        ("/endless.gif", "larger than 200000 bytes", 1),
-        ("/short.gif", "connection failed: .* \\(3 tries\\)", 3),
-        ("/slow.gif", "nothing came for 0.5 s \\(3 tries\\)", 3),
-        ("/to/self", "more than 10 redirects", 11),
-        ("/to/ftp", "no http or https URL: ftp", 1),
-    ],
-)
-def test_bad_downloads_have_a_reason(
-    tmp_path: Path, server: str, settings: FetchParams, path: str, reason: str, asked: int
-) -> None:
-    with pytest.raises(DownloadError, match=reason):
-        download(server + path, tmp_path / "d", settings, pause_seconds=0.01)
-    assert Handler.asked[path] == asked
-
-
-def test_a_passing_failure_is_tried_again(tmp_path: Path, server: str, settings: FetchParams) -> None:
-    done = download(f"{server}/shaky.gif", tmp_path / "d", settings, pause_seconds=0.01)
-    assert done.path.read_bytes() == Handler.media
-    assert done.suffix == ".gif"
-    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == sorted(
-        [done.path.name, f"{done.path.name}.json"]
-    )
-
-
-def test_a_download_that_takes_too_long_in_all_has_failed(tmp_path: Path, server: str, settings: FetchParams) -> None:
-    hurried = settings.model_copy(update={"total_seconds": 0.4})
-    for path, tries in (("/drip.gif", 1), ("/slow.gif", 1)):
-        with pytest.raises(DownloadError, match=r"took longer than 0\.4 s$"):
-            download(server + path, tmp_path / "d", hurried, pause_seconds=0.01)
-        assert Handler.asked[path] == tries
-
-
-def test_each_address_of_a_host_is_tried(
-    tmp_path: Path, server: str, settings: FetchParams, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = socket.getaddrinfo
-
-    def two(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
-        if host != "two.example":
-            return real(host, port, *rest, **more)
-        return real("127.0.0.2", port, *rest, **more) + real("127.0.0.1", port, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", two)
-    port = server.rsplit(":", 1)[1]
-    done = download(f"http://two.example:{port}/good.gif", tmp_path / "d", settings.model_copy(update={"tries": 1}))
-    assert done.path.read_bytes() == Handler.media
-    assert Handler.asked["/good.gif"] == 1
-
-
-def test_private_addresses_are_refused(tmp_path: Path, server: str, settings: FetchParams) -> None:
-    closed = settings.model_copy(update={"allow_private": False})
-    port = server.rsplit(":", 1)[1]
-    hosts = (
-        "127.0.0.1",
-        "localhost",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "10.0.0.1",
-        "169.254.169.254",
-        "0.0.0.0",
-        "2130706433",
-    )
-    for host in hosts:
-        with pytest.raises(DownloadError, match="private address"):
-            download(f"http://{host}:{port}/good.gif", tmp_path / "d", closed, pause_seconds=0.01)
-    assert not Handler.asked
-
-
-def test_a_redirect_to_a_private_address_is_refused(
-    tmp_path: Path, server: str, settings: FetchParams, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # the server's own loopback address counts as public here, so that only the redirect's target is private
-    from vidpred.data import download as module
-
-    public = module._public
-    monkeypatch.setattr(module, "_public", lambda address: address == "127.0.0.1" or public(address))
-    closed = settings.model_copy(update={"allow_private": False})
-    with pytest.raises(DownloadError, match="private address"):
-        download(f"{server}/to/file", tmp_path / "d", closed, pause_seconds=0.01)
+@pytest.mark.slow
+def test_a_killed_fetch_gives_the_same_when_run_again(tmp_path: Path, root: Path) -> None:
+    files = {f"clips/{number}.gif": random.Random(number).randbytes(300_000) for number in range(150)}
+    tarred(tmp_path / "web" / "a.tar.gz", files | cats())
+    with served(tmp_path / "web") as (url, _):
+        (tmp_path / "set.yaml").write_text(
+            "dataset: mine\ntitle: Mine\nhomepage: none\nlicence: none\ncitation: none\n"
+            f"files: [{{url: '{url}/a.tar.gz'}}]\n"
+        )
+        env = project(tmp_path, root, "set.yaml")
+        params = (tmp_path / "params.yaml").read_text().replace("allow_private: false", "allow_private: true")
+        (tmp_path / "params.yaml").write_text(params)
+        command = [sys.executable, "-m", "stages.fetch"]
+        subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+        sheet = (tmp_path / "data/raw/sources.jsonl").read_bytes()
+        kept = sorted(path.name for path in (tmp_path / "data/raw/files").iterdir())
+        pins = (tmp_path / "set.pins.json").read_bytes()
+        for number in range(6):
+            if number % 2:
+                for path in (tmp_path / "home" / "downloads").iterdir():
+                    path.unlink()
+            shutil.rmtree(tmp_path / "data")
+            process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+            while not (tmp_path / "data/raw/files").exists():
+                time.sleep(0.005)
+            time.sleep(random.Random(number).uniform(0, 0.4))
+            process.kill()
+            process.wait()
+        subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+    assert (tmp_path / "data/raw/sources.jsonl").read_bytes() == sheet
+    assert sorted(path.name for path in (tmp_path / "data/raw/files").iterdir()) == kept
+    assert sorted(path.name for path in (tmp_path / "data/raw").iterdir()) == ["files", "sources.jsonl"]
+    assert (tmp_path / "set.pins.json").read_bytes() == pins

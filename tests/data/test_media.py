@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidpred.data import media
+from vidpred.data import encode, launch, media
 from vidpred.data.media import MediaError
 from vidpred.errors import UserError
 
-FFMPEG = media.ffmpeg_binary()
+FFMPEG = launch.ffmpeg_binary()
 
 
 def squares(frames: int = 12, height: int = 48, width: int = 64) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_a_gif_of_at_most_256_colours_is_exact(tmp_path: Path, colours: int) -> 
     rng = np.random.default_rng(colours)
     palette = np.unique(rng.integers(0, 256, (400, 3), dtype=np.uint8), axis=0)[:colours]
     frames = palette[rng.integers(0, colours, (6, 32, 48))]
-    media.write_gif(tmp_path / "a.gif", frames, 10)
+    encode.write_gif(tmp_path / "a.gif", frames, 10)
     read = media.decode(tmp_path / "a.gif", height=32, width=48, fps=10, ffmpeg=FFMPEG)
     np.testing.assert_array_equal(read, frames)
 
@@ -41,25 +41,25 @@ def test_a_gif_of_many_colours_and_an_mp4_come_back_nearly(tmp_path: Path) -> No
     ramp = np.stack([x * 4, y * 5, (x + y) * 2], axis=-1).astype(np.uint8)
     frames = np.stack([np.roll(ramp, t, axis=1) for t in range(8)])
     for name in ("a.gif", "a.mp4"):
-        media.write_video(tmp_path / name, frames, 10)
+        encode.write_video(tmp_path / name, frames, 10)
         read = media.decode(tmp_path / name, height=48, width=64, fps=10, ffmpeg=FFMPEG)
         assert read.shape == frames.shape
         assert np.abs(read.astype(int) - frames).mean() < 8
 
 
 def test_an_mp4_with_odd_sides_can_be_written(tmp_path: Path) -> None:
-    media.write_mp4(tmp_path / "odd.mp4", squares(height=33, width=47), 10)
+    encode.write_mp4(tmp_path / "odd.mp4", squares(height=33, width=47), 10)
     facts = media.facts(tmp_path / "odd.mp4", ffmpeg=FFMPEG)
     assert (facts.height, facts.width) == (34, 48)
 
 
 def test_other_suffixes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"\.gif or \.mp4, not \.webp"):
-        media.write_video(tmp_path / "a.webp", squares(), 10)
+        encode.write_video(tmp_path / "a.webp", squares(), 10)
 
 
 def test_frames_are_sampled_by_time(tmp_path: Path) -> None:
-    media.write_gif(tmp_path / "a.gif", squares(20), 20)
+    encode.write_gif(tmp_path / "a.gif", squares(20), 20)
     half = media.decode(tmp_path / "a.gif", height=48, width=64, fps=10, ffmpeg=FFMPEG)
     double = media.decode(tmp_path / "a.gif", height=48, width=64, fps=40, ffmpeg=FFMPEG)
     native = media.decode(tmp_path / "a.gif", height=48, width=64, ffmpeg=FFMPEG)
@@ -81,7 +81,7 @@ def test_a_gif_with_uneven_delays_follows_the_clock(tmp_path: Path) -> None:
 
 
 def test_length_is_limited(tmp_path: Path) -> None:
-    media.write_gif(tmp_path / "a.gif", squares(20), 10)
+    encode.write_gif(tmp_path / "a.gif", squares(20), 10)
     read = media.decode(tmp_path / "a.gif", height=48, width=64, fps=10, max_seconds=0.7, ffmpeg=FFMPEG)
     assert len(read) == 7
 
@@ -90,7 +90,7 @@ def test_length_is_limited(tmp_path: Path) -> None:
 def test_another_shape_is_fitted(tmp_path: Path, fit: media.Fit) -> None:
     frames = np.zeros((6, 40, 80, 3), np.uint8)
     frames[:, :, :20], frames[:, :, 20:60], frames[:, :, 60:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    media.write_gif(tmp_path / "a.gif", frames, 10)
+    encode.write_gif(tmp_path / "a.gif", frames, 10)
     middle = media.decode(tmp_path / "a.gif", height=20, width=20, fps=10, fit=fit, ffmpeg=FFMPEG)[0]
     left, centre, top = middle[10, 0].tolist(), middle[10, 10].tolist(), middle[0, 10].tolist()
     assert centre == [0, 255, 0]
@@ -100,13 +100,15 @@ def test_another_shape_is_fitted(tmp_path: Path, fit: media.Fit) -> None:
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
-        media.write_mp4(tmp_path / name, squares(), 10)
+        encode.write_mp4(tmp_path / name, squares(), 10)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_facts(tmp_path: Path) -> None:
-    media.write_mp4(tmp_path / "a.mp4", squares(30), 15)
-    assert media.facts(tmp_path / "a.mp4", ffmpeg=FFMPEG) == media.Facts(height=48, width=64, fps=15, seconds=2)
+    encode.write_mp4(tmp_path / "a.mp4", squares(30), 15)
+    assert media.facts(tmp_path / "a.mp4", ffmpeg=FFMPEG) == media.Facts(
+        height=48, width=64, fps=15, seconds=2, codec="h264"
+    )
 
 
 def _truncated(path: Path, good: bytes) -> None:
@@ -130,7 +132,7 @@ BAD: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
 @pytest.mark.parametrize("kind", BAD)
 def test_what_cannot_be_read_has_a_short_reason(tmp_path: Path, kind: str) -> None:
     rng = np.random.default_rng(0)
-    media.write_gif(tmp_path / "good.gif", rng.integers(0, 16, (8, 48, 64, 1), dtype=np.uint8).repeat(3, -1) * 16, 10)
+    encode.write_gif(tmp_path / "good.gif", rng.integers(0, 16, (8, 48, 64, 1), dtype=np.uint8).repeat(3, -1) * 16, 10)
     make, reason = BAD[kind]
     make(tmp_path / "bad.gif", (tmp_path / "good.gif").read_bytes())
     with pytest.raises(MediaError) as told:
@@ -142,7 +144,7 @@ def test_what_cannot_be_read_has_a_short_reason(tmp_path: Path, kind: str) -> No
 
 def test_a_gif_cut_anywhere_is_told_or_whole_frames(tmp_path: Path) -> None:
     frames = np.random.default_rng(5).integers(0, 8, (12, 24, 24, 1), dtype=np.uint8).repeat(3, -1) * 30
-    media.write_gif(tmp_path / "whole.gif", frames, 10)
+    encode.write_gif(tmp_path / "whole.gif", frames, 10)
     whole = (tmp_path / "whole.gif").read_bytes()
     reasons: list[str] = []
     for end in range(len(whole) // 3, len(whole), len(whole) // 23):
@@ -160,32 +162,34 @@ def test_a_gif_cut_anywhere_is_told_or_whole_frames(tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_are_told(tmp_path: Path) -> None:
-    media.write_gif(tmp_path / "a.gif", squares(), 10)
+    encode.write_gif(tmp_path / "a.gif", squares(), 10)
     with pytest.raises(MediaError, match="more than 1000 pixels a frame"):
         media.decode(tmp_path / "a.gif", height=32, width=32, fps=10, max_pixels=1000, ffmpeg=FFMPEG)
 
 
 def test_time_is_limited_and_work_can_be_stopped(tmp_path: Path) -> None:
-    media.write_gif(tmp_path / "a.gif", squares(30, 256, 256), 10)
-    shape = {"height": 4096, "width": 4096, "fps": 240.0, "ffmpeg": FFMPEG}
+    encode.write_gif(tmp_path / "a.gif", squares(30, 256, 256), 10)
+    (tmp_path / "out").mkdir()
+    jobs, look = [media.Job(tmp_path / "a.gif")], media.Look(4096, 4096)
     began = time.monotonic()
-    with pytest.raises(MediaError, match=r"timed out after 0\.5 s"):
-        media.decode_to(tmp_path / "out", tmp_path / "a.gif", timeout_seconds=0.5, **shape)
+    (late,) = media.decode_to(tmp_path / "out", jobs, look, ffmpeg=FFMPEG, timeout_seconds=0.5)
+    assert isinstance(late, MediaError)
+    assert str(late) == "timed out after 0.5 s"
     stop = threading.Event()
     stop.set()
     with pytest.raises(media.Stopped):
-        media.decode_to(tmp_path / "out", tmp_path / "a.gif", stop=stop, **shape)
+        media.decode_to(tmp_path / "out", jobs, look, ffmpeg=FFMPEG, stop=stop)
     assert time.monotonic() - began < 5
 
 
 def test_ffmpeg_is_chosen_by_name_or_path(tmp_path: Path) -> None:
-    assert media.ffmpeg_version(str(FFMPEG)) == media.ffmpeg_version("bundled")
+    assert launch.ffmpeg_version(str(FFMPEG)) == launch.ffmpeg_version("bundled")
     with pytest.raises(UserError, match="is no file: give bundled, system or the path"):
-        media.ffmpeg_binary(str(tmp_path / "nothing"))
+        launch.ffmpeg_binary(str(tmp_path / "nothing"))
     (tmp_path / "other").write_text("#!/bin/sh\necho hello\n")
     (tmp_path / "other").chmod(0o755)
     with pytest.raises(UserError, match="is no ffmpeg"):
-        media.ffmpeg_version(str(tmp_path / "other"))
+        launch.ffmpeg_version(str(tmp_path / "other"))
 
 
 @pytest.fixture
@@ -205,12 +209,12 @@ def none_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 def test_the_ffmpeg_of_the_system_stands_in_for_writing_alone(tmp_path: Path, none_bundled: Path) -> None:
     with pytest.raises(UserError, match="carries none for this machine and none is on the PATH: install one"):
-        media.write_gif(tmp_path / "a.gif", squares(), 10)
+        encode.write_gif(tmp_path / "a.gif", squares(), 10)
     (none_bundled / "ffmpeg").symlink_to(FFMPEG)
-    media.write_gif(tmp_path / "a.gif", squares(), 10)
+    encode.write_gif(tmp_path / "a.gif", squares(), 10)
     with pytest.raises(UserError, match="for this machine: install one and set transcode"):
-        media.ffmpeg_binary("bundled")
-    system = media.ffmpeg_binary("system")
+        launch.ffmpeg_binary("bundled")
+    system = launch.ffmpeg_binary("system")
     read = media.decode(tmp_path / "a.gif", height=48, width=64, ffmpeg=system)
     np.testing.assert_array_equal(read, squares())
 

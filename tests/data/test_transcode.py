@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidpred.config import FetchParams, TranscodeParams
-from vidpred.data import media
+from vidpred.data import encode, launch
+from vidpred.data.clip_cache import local_engine, motion_of
 from vidpred.data.fetch import fetch
 from vidpred.data.shards import Shards
-from vidpred.data.transcode import motion_of, transcode
+from vidpred.data.transcode import transcode
 from vidpred.errors import UserError
 
 PARAMS = TranscodeParams(height=24, width=24, buckets=3)
@@ -32,9 +33,9 @@ def clips(tmp_path: Path) -> Path:
     folder = tmp_path / "clips"
     folder.mkdir()
     for seed in range(6):
-        media.write_gif(folder / f"good{seed}.gif", movie(seed, 7 + seed), 10)
-    media.write_mp4(folder / "good6.mp4", movie(6, 20), 20)
-    media.write_gif(folder / "short.gif", movie(7, 3), 10)
+        encode.write_gif(folder / f"good{seed}.gif", movie(seed, 7 + seed), 10)
+    encode.write_mp4(folder / "good6.mp4", movie(6, 20), 20)
+    encode.write_gif(folder / "short.gif", movie(7, 3), 10)
     shutil.copy(folder / "good0.gif", folder / "twin.gif")
     (folder / "cut.gif").write_bytes((folder / "good5.gif").read_bytes()[:1500])
     (folder / "text.gif").write_text("hello")
@@ -46,15 +47,16 @@ def made(
     clips: Path, tmp_path: Path, name: str, *, workers: int = 2, params: TranscodeParams = PARAMS
 ) -> dict[str, Any]:
     fetch(FetchParams(source=str(clips)), tmp_path / "raw", tmp_path / "downloads", workers=2)
-    return transcode(
+    done = transcode(
         tmp_path / "raw",
         tmp_path / name,
         tmp_path / f"cache-{name}",
         params,
-        ffmpeg=media.ffmpeg_binary(),
-        version="v",
+        version=launch.ffmpeg_version(),
+        engine=local_engine(workers),
         workers=workers,
     )
+    return done.summary
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -69,7 +71,7 @@ def test_everything_is_kept_dropped_or_failed(clips: Path, tmp_path: Path, caplo
         "duplicate": 1,
         "no GIF or video by its name": 1,
         "not a GIF or video": 1,
-        "only 3 frames, 6 needed": 1,
+        "too short": 1,
     }
     rows = {row["name"]: row for row in pq.read_table(tmp_path / "shards" / "sources.parquet").to_pylist()}
     assert len(rows) == 12
@@ -135,21 +137,19 @@ def test_the_source_keeps_its_rate_where_none_is_asked(clips: Path, tmp_path: Pa
 
 def test_nothing_left_is_told(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
-    media.write_gif(tmp_path / "clips" / "a.gif", movie(0, 3), 10)
-    with pytest.raises(UserError, match=r"none of 1 inputs gave at least 6 frames \(1 only 3 frames, 6 needed\)"):
+    encode.write_gif(tmp_path / "clips" / "a.gif", movie(0, 3), 10)
+    with pytest.raises(UserError, match=r"none of 1 inputs gave a clip of 6 frames \(1 too short\)"):
         made(tmp_path / "clips", tmp_path, "shards")
     assert not (tmp_path / "shards").exists()
     with pytest.raises(UserError, match="run `dvc repro fetch`"):
-        transcode(
-            tmp_path, tmp_path / "o", tmp_path / "c", PARAMS, ffmpeg=media.ffmpeg_binary(), version="v", workers=1
-        )
+        transcode(tmp_path, tmp_path / "o", tmp_path / "c", PARAMS, version="v", engine=local_engine(1), workers=1)
 
 
 def test_motion_is_the_mean_difference_of_neighbours() -> None:
     frames = np.zeros((3, 2, 2, 3), np.uint8)
     frames[1] = 10
-    assert motion_of(frames) == 10
-    assert motion_of(frames[:1]) == 0
+    assert motion_of(frames, np.arange(3)) == 10
+    assert motion_of(frames, np.array([0])) == 0
 
 
 def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
@@ -157,9 +157,9 @@ def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
     folder.mkdir()
     for path in [*sorted((shared_data / "gifs").glob("v_[ABC]*.gif")), *sorted((shared_data / "odd").iterdir())]:
         shutil.copy(path, folder / path.name)
-    summary = made(folder, tmp_path, "shards", params=TranscodeParams(max_seconds=3))
+    summary = made(folder, tmp_path, "shards", params=TranscodeParams(max_seconds=3, max_freeze_seconds=None))
     reasons = {row["name"]: row["reason"] for row in pq.read_table(tmp_path / "shards" / "sources.parquet").to_pylist()}
     assert reasons["corrupted.mp4"].startswith("damaged: Invalid NAL unit size")
-    assert reasons["rotated_90.mov"] == "only 1 frame, 6 needed"
+    assert reasons["rotated_90.mov"] == "too short: 1 frame, 6 needed"
     assert summary["kept"] == len(Shards(tmp_path / "shards").clips) == 6
     assert json.loads((tmp_path / "shards" / "meta.json").read_text())["clips"] == 6

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Project
-from vidpred.data.media import write_gif
+from vidpred.data.encode import write_gif
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

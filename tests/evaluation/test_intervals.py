@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vidpred.evaluation.evaluate import headline
 from vidpred.evaluation.intervals import FLOOR, beats, paired_gain, why_not
 
 
@@ -57,6 +58,23 @@ def test_frozen_videos_do_not_divide_by_zero() -> None:
     assert gain["pooled"] == gain["macro"] == 0
 
 
+@pytest.mark.parametrize("copied", [0.0, 1e-7, 0.05])
+def test_where_nothing_moves_there_is_no_gain_and_no_loss_but_words(copied: float) -> None:
+    gain = paired_gain(np.full(60, 12.0), np.full(60, copied), np.arange(60) % 30)
+    assert gain["still"]
+    assert [gain["pooled"], gain["macro"], *gain["pooled_interval"], *gain["macro_interval"]] == [0] * 6
+    assert not beats(gain)
+    assert why_not(gain) == "nothing moves in these windows, so there is nothing to gain"
+
+
+def test_draws_of_nothing_but_frozen_videos_have_bounded_gains() -> None:
+    groups = np.arange(30)
+    copied = np.where(groups == 0, 30.0, 1e-9)  # a third of the draws have no moving video
+    gain = paired_gain(np.full(30, 1.0), copied, groups)
+    assert not gain["still"]
+    assert min(gain["pooled_interval"]) >= 1 - 1.0 / FLOOR
+
+
 def test_blocks_are_drawn_within_videos() -> None:
     # two videos that differ much: drawing whole videos is uncertain, drawing stretches of both is not
     rng = np.random.default_rng(3)
@@ -85,3 +103,15 @@ def test_a_distance_in_another_unit_has_the_same_gain() -> None:
     share = paired_gain(mine / 765, other / 765, np.arange(100) % 25, floor=FLOOR / 765)
     assert share["pooled"] == pytest.approx(grey["pooled"])
     assert share["macro"] == pytest.approx(grey["macro"])
+
+
+def test_a_single_group_is_told_in_the_singular() -> None:
+    assert "judged by 1 group or stretch of time" in why_not(paired_gain([1.0, 2.0], [4.0, 4.0], ["a", "a"]))
+
+
+@pytest.mark.parametrize(("copied", "gain"), [(10.0, {"gain": 0.5, "gain_at_least": 0.5}), (0.0, {})])
+def test_headline_is_a_few_figures_and_no_gain_where_nothing_moves(copied: float, gain: dict[str, float]) -> None:
+    test = {n: {"perceptual_distance": d, "psnr_db": 20.0, "ssim": 0.9} for n, d in (("m", 5.0), ("copy_last", copied))}
+    over = paired_gain(np.full(40, 5.0), np.full(40, copied), np.arange(40))
+    told = headline({"model": {"name": "m"}, "test": test, "over_copy_last": over})
+    assert told == {"pd": 5.0, "pd_copy_last": copied, "psnr_db": 20.0, "ssim": 0.9} | gain

@@ -58,6 +58,7 @@ def project(tmp_path: Path, root: Path) -> Path:
             "test": {name: _metrics(SCALE[name]) for name in MODELS},
             "gains": {"pooled": {"perceptual_distance": 0.6}, "macro": {"perceptual_distance": 0.58}, "psnr_db": 4.8},
             "over_copy_last": {
+                "still": False,
                 "pooled": 0.6123,
                 "macro": 0.58,
                 "pooled_interval": [0.57, 0.64],
@@ -65,6 +66,7 @@ def project(tmp_path: Path, root: Path) -> Path:
                 "units": 30,
             },
             "over_flow_gate": {
+                "still": False,
                 "pooled": 0.5,
                 "macro": 0.47,
                 "pooled_interval": [0.46, 0.53],
@@ -281,6 +283,43 @@ def test_gain_of_a_group_is_that_of_its_mean_distance() -> None:
         {"model": ["m", "m", "copy_last", "copy_last"], "group": ["g"] * 4, "perceptual_distance": [1.0, 2.0, 4.0, 8.0]}
     )
     assert group_gains(windows, "m")["g"] == pytest.approx(0.75)
+
+
+def test_a_group_in_which_nothing_moves_has_no_gain() -> None:
+    windows = pd.DataFrame(
+        {"model": ["m", "m", "copy_last", "copy_last"], "group": ["a", "b"] * 2, "perceptual_distance": [9, 2, 1e-8, 4]}
+    )
+    assert group_gains(windows, "m").to_dict() == {"b": 0.5}
+
+
+def test_where_nothing_moves_the_page_says_so_instead_of_a_figure(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    nothing = {"still": True, "pooled": 0, "macro": 0, "pooled_interval": [0, 0], "macro_interval": [0, 0], "units": 30}
+    why = "nothing moves in these windows, so there is nothing to gain"
+    path.write_text(json.dumps(metrics | {"over_copy_last": nothing, "beats_copy_last": False, "why_not": why}))
+    windows = pd.read_parquet(project / "data/evaluation/windows.parquet")
+    windows.loc[windows["model"] == "copy_last", "perceptual_distance"] = 1e-9
+    windows.to_parquet(project / "data/evaluation/windows.parquet")
+    trials = pd.read_parquet(project / "data/tune/trials.parquet")
+    trials.assign(val_gain=np.nan).to_parquet(project / "data/tune/trials.parquet")
+    page = render(read_inputs(project), title="t")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    assert "Gain over copying the last frame nothing moves" in text
+    assert why in text
+    assert "No gains: nothing moves in these windows." in text
+    assert not re.search(r"[+−][\d.]+ %", text)
+
+
+def test_one_window_and_one_group_are_told_in_the_singular(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"windows": 1}))
+    windows = pd.read_parquet(project / "data/evaluation/windows.parquet")
+    windows[windows["group"] == "g1"].to_parquet(project / "data/evaluation/windows.parquet")
+    text = re.sub(r"\s+", " ", render(read_inputs(project), title="t"))
+    assert "Judged on 1 window of" in text
+    assert "of 1 group." in text
+    assert "1 groups" not in text
 
 
 def test_browser_shows_every_image(project: Path, require: Callable[[str], str], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidpred.data import media
+from vidpred.data import encode, launch, media
 from vidpred.errors import UserError
 from vidpred.evaluation.pictures import GAP, GREEN, GREY
 from vidpred.models import zoo
@@ -59,7 +59,7 @@ def model(folder: Path) -> str:
 
 def read(path: Path, *, height: int = SIDE + 2 * GAP, width: int = SIDE + 2 * GAP) -> np.ndarray:
     """Every frame of a result."""
-    return media.decode(path, height=height, width=width, ffmpeg=media.ffmpeg_binary())
+    return media.decode(path, height=height, width=width, ffmpeg=launch.ffmpeg_binary())
 
 
 def inside(frames: np.ndarray) -> np.ndarray:
@@ -69,18 +69,18 @@ def inside(frames: np.ndarray) -> np.ndarray:
 
 def test_continuation_follows_the_clip(folder: Path, model: str) -> None:
     whole = clip(15)
-    media.write_gif(folder / "cat.gif", whole[:10], 10)
+    encode.write_gif(folder / "cat.gif", whole[:10], 10)
     assert predict_files(model, [folder / "cat.gif"], frames=5, output=folder / "out.gif") == 0
     out = read(folder / "out.gif")
     assert (inside(out) == whole).all()
     assert [tuple(frame[0, 0]) for frame in out] == [GREY] * 10 + [GREEN] * 5
-    assert media.facts(folder / "out.gif", ffmpeg=media.ffmpeg_binary()).fps == 10
+    assert media.facts(folder / "out.gif", ffmpeg=launch.ffmpeg_binary()).fps == 10
 
 
 def test_side_by_side_shows_and_tells_how_right_it_was(
     folder: Path, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    media.write_gif(folder / "cat.gif", clip(12), 10)
+    encode.write_gif(folder / "cat.gif", clip(12), 10)
     with caplog.at_level(logging.INFO):
         assert predict_files(model, [folder / "cat.gif"], frames=4, output=folder / "out.gif", side_by_side=True) == 0
     out = read(folder / "out.gif", width=2 * (SIDE + 2 * GAP))
@@ -93,20 +93,20 @@ def test_side_by_side_shows_and_tells_how_right_it_was(
 
 
 def test_clip_is_brought_to_the_models_size_and_rate(folder: Path, model: str) -> None:
-    media.write_mp4(folder / "wide.mp4", clip(40, height=64, width=128).repeat(2, axis=0), 20)
+    encode.write_mp4(folder / "wide.mp4", clip(40, height=64, width=128).repeat(2, axis=0), 20)
     assert predict_files(model, [folder / "wide.mp4"], frames=2, output=folder / "out.mp4") == 0
     assert len(read(folder / "out.mp4")) == 40 + 2
     assert predict_files(model, [folder / "wide.mp4"], frames=2, output=folder / "slow.mp4", fps=5) == 0
     assert len(read(folder / "slow.mp4")) == 20 + 2
-    assert media.facts(folder / "slow.mp4", ffmpeg=media.ffmpeg_binary()).fps == 5
+    assert media.facts(folder / "slow.mp4", ffmpeg=launch.ffmpeg_binary()).fps == 5
 
 
 def test_the_ffmpeg_of_the_system_will_do(folder: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import imageio_ffmpeg
 
-    media.write_gif(folder / "cat.gif", clip(8), 10)
+    encode.write_gif(folder / "cat.gif", clip(8), 10)
     (folder / "bin").mkdir()
-    (folder / "bin/ffmpeg").symlink_to(media.ffmpeg_binary())
+    (folder / "bin/ffmpeg").symlink_to(launch.ffmpeg_binary())
 
     def carries_none() -> str:
         raise RuntimeError("No ffmpeg exe could be found.")
@@ -119,15 +119,15 @@ def test_the_ffmpeg_of_the_system_will_do(folder: Path, model: str, monkeypatch:
 
 
 def test_clips_own_rate_where_the_model_has_none(folder: Path) -> None:
-    media.write_gif(folder / "cat.gif", clip(8), 20)
+    encode.write_gif(folder / "cat.gif", clip(8), 20)
     model = moving_on(folder / "any rate", fps=None)
     assert predict_files(str(model), [folder / "cat.gif"], frames=1, output=folder / "out.gif") == 0
     assert len(read(folder / "out.gif")) == 9
-    assert media.facts(folder / "out.gif", ffmpeg=media.ffmpeg_binary()).fps == 20
+    assert media.facts(folder / "out.gif", ffmpeg=launch.ffmpeg_binary()).fps == 20
 
 
 def test_interval_is_kept(folder: Path) -> None:
-    media.write_gif(folder / "cat.gif", clip(8), 10)
+    encode.write_gif(folder / "cat.gif", clip(8), 10)
     model = moving_on(folder / "every second", interval=2)
     assert predict_files(str(model), [folder / "cat.gif"], frames=1, output=folder / "out.gif") == 0
     out = inside(read(folder / "out.gif"))
@@ -139,7 +139,7 @@ def test_folder_of_clips(folder: Path, model: str, caplog: pytest.LogCaptureFixt
     for name in ("a.gif", "b.mp4", "below/a.gif", "bad.gif", "short.gif"):
         path = folder / "clips" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        media.write_video(path, clip(1 if name == "short.gif" else 6), 10)
+        encode.write_video(path, clip(1 if name == "short.gif" else 6), 10)
     (folder / "clips" / "bad.gif").write_text("this is text")
     (folder / "clips" / "notes.txt").write_text("not meant")
     with caplog.at_level(logging.INFO):
@@ -152,12 +152,33 @@ def test_folder_of_clips(folder: Path, model: str, caplog: pytest.LogCaptureFixt
     errors = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
     assert len(errors) == 2
     assert errors[0].endswith("bad.gif: not a GIF or video")
-    assert "short.gif is too short: 1 frames at 10 per second, the model needs 3" in errors[1]
+    assert "short.gif is too short: 1 frame at 10 per second, the model needs 3" in errors[1]
     assert "3 of 5 clips done" in caplog.text
 
 
+@pytest.mark.parametrize(("length", "advice"), [(7, "give --frames 4, a longer clip or"), (3, "give a longer clip or")])
+def test_a_clip_too_short_to_compare_with_gets_the_most_frames_that_it_has_room_for(
+    folder: Path, model: str, caplog: pytest.LogCaptureFixture, length: int, advice: str
+) -> None:
+    encode.write_gif(folder / "cat.gif", clip(length), 10)
+    assert predict_files(model, [folder / "cat.gif"], frames=5, output=folder / "out.gif", side_by_side=True) == 1
+    assert advice in caplog.text
+    if length == 7:
+        assert predict_files(model, [folder / "cat.gif"], frames=4, output=folder / "out.gif", side_by_side=True) == 0
+
+
+@pytest.mark.parametrize("output", ["nope/out.gif", "nope/deeper/out.gif", "nope/out"])
+def test_folders_that_are_not_there_are_not_made(folder: Path, model: str, output: str) -> None:
+    encode.write_gif(folder / "cat.gif", clip(6), 10)
+    with pytest.raises(UserError, match=rf"--output {output}: there is no folder nope"):
+        predict_files(model, [folder / "cat.gif"], frames=1, output=Path(output))
+    assert not (folder / "nope").exists()
+    assert predict_files(model, [folder / "cat.gif"], frames=1, output=Path("new")) == 0
+    assert (folder / "new/cat-predicted.gif").is_file()
+
+
 def test_default_names(folder: Path, model: str) -> None:
-    media.write_gif(folder / "cat.gif", clip(6), 10)
+    encode.write_gif(folder / "cat.gif", clip(6), 10)
     assert predict_files(model, [Path("cat.gif")], frames=1) == 0
     assert (folder / "cat-predicted.gif").is_file()
     assert predict_files(model, [Path("cat.gif"), Path("model")], frames=1) == 1
@@ -185,9 +206,9 @@ def test_one_line_for_what_is_no_clip(
 
 
 def test_options_that_make_no_sense(folder: Path, model: str) -> None:
-    media.write_gif(folder / "cat.gif", clip(6), 10)
+    encode.write_gif(folder / "cat.gif", clip(6), 10)
     cat, dog = folder / "cat.gif", folder / "dog.gif"
-    media.write_gif(dog, clip(6), 10)
+    encode.write_gif(dog, clip(6), 10)
     for told, options in {
         "--frames 0": {"frames": 0},
         "--fps -1": {"frames": 1, "fps": -1.0},
@@ -200,6 +221,19 @@ def test_options_that_make_no_sense(folder: Path, model: str) -> None:
         predict_files(model, [cat, dog], frames=1, output=Path("out.gif"))
     with pytest.raises(UserError, match="no/model is no folder"):
         predict_files("no/model", [cat], frames=1)
+
+
+@pytest.mark.parametrize("model", ["models/trained", "models:/vidpred@champion"])
+def test_in_a_fresh_clone_it_says_how_to_get_the_model(
+    folder: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VIDPRED_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    (folder / "params.yaml").touch()
+    (folder / "dvc.yaml").touch()
+    encode.write_gif(folder / "cat.gif", clip(6), 10)
+    with pytest.raises(UserError, match=r"run `dvc pull` if it was shared, or `make repro`, which makes it"):
+        predict_files(model, [folder / "cat.gif"], frames=1)
 
 
 def test_frames_in_memory(model: str) -> None:

@@ -146,6 +146,7 @@ def _shards(folder: Path, *, seed: int) -> Shards:
             RawClip(
                 source=f"{number}.gif",
                 sha256=sha256,
+                key=sha256,
                 number=0,
                 group=f"set{seed}-{number}",
                 label="",

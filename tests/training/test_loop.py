@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from vidpred.config import Params, TrainParams
+from vidpred.config import Params, SplitParams, TrainParams
+from vidpred.data.shards import RawClip, Shards, write_shards
+from vidpred.data.split import make_split, write_split
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.training import checkpoints
 from vidpred.training.data import Data, read_data
+from vidpred.training.final import Choice, write_outputs
 from vidpred.training.loop import NAN_LIMIT, Stopped, Trainer
 from vidpred.training.schedule import learning_rate
 
@@ -80,6 +86,33 @@ def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
 def test_it_beats_copying_within_a_minute(data: Data, params: Params, tmp_path: Path) -> None:
     best = trainer(data, small(params, batch_size=8, evaluate_every=60), tmp_path, steps=60).run()
     assert best["val_gain"] > 0.1
+
+
+def test_where_nothing_moves_no_gain_is_told(params: Params, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8).repeat(12, axis=0)
+    (tmp_path / "still").write_bytes(frames.tobytes())
+    clips = [
+        RawClip(
+            source=f"{i}.gif", sha256=f"{i:064x}", key=f"{i:064x}", number=0, group=str(i), label="", fps=10.0,
+            motion=0.0, frames=tmp_path / "still", length=12,
+        )
+        for i in range(12)
+    ]  # fmt: skip
+    shards = tmp_path / "shards"
+    write_shards(shards, clips, [], height=32, width=32, fps=10.0, buckets=1, parameters={"fit": "crop"}, ffmpeg="none")
+    write_split(tmp_path / "split", make_split(Shards(shards).clips, SplitParams(val=0.2, test=0.2), span=6)[1])
+    data = read_data(shards, tmp_path / "split", params)
+    with caplog.at_level(logging.INFO):
+        run = trainer(data, small(params), tmp_path / "run", steps=6)
+        best = run.run()
+        choice = Choice("warpmix", {"width": 8}, small(params))
+        summary = write_outputs(run, choice, out=tmp_path / "out", curves=tmp_path / "curves.csv")
+    assert best["val_copy_last"] == 0
+    assert "val_gain" not in best
+    assert "val_gain" not in summary
+    assert "(copy_last 0.00, nothing moves in these windows)" in caplog.text
+    assert "copying the last frame cannot be beaten there" in caplog.text
+    assert not re.search(r"\d %", caplog.text)
 
 
 def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_in_words(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vidpred.errors import UserError
-from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS, score
+from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS, relative_gain, score
 
 
 def windows(height: int = 20, width: int = 17) -> tuple[Tensor, Tensor]:
@@ -143,3 +143,10 @@ def test_shapes_and_names_are_checked() -> None:
         score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 2, 3, 12, 12))
     with pytest.raises(ValueError, match="no metric is called pd"):
         score(torch.rand(1, 1, 3, 12, 12), torch.rand(1, 1, 3, 12, 12), only=["pd"])
+
+
+def test_gain_is_a_share_of_the_baseline_and_nothing_where_nothing_moves() -> None:
+    assert relative_gain(5.0, 20.0) == 0.75
+    assert relative_gain(30.0, 20.0) == -0.5
+    assert relative_gain(10.0, 0.0) is None
+    assert relative_gain(10.0, 1e-7) is None

@@ -12,7 +12,7 @@ from vidpred.cluster.connect import connected
 from vidpred.config import Params
 from vidpred.errors import UserError
 from vidpred.tracking import store
-from vidpred.tuning.sweep import sweep
+from vidpred.tuning.sweep import show_trials, sweep
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -74,6 +74,21 @@ def test_a_sweep_is_found_again_in_ray_and_in_mlflow(
     assert all(run.info.status == "FINISHED" for run in runs)
     parent = next(run.info.run_id for run in runs if run.data.tags["vidpred.stage"] == "tune")
     assert {run.data.tags.get("mlflow.parentRunId") for run in runs} == {None, parent}
+
+
+@pytest.mark.parametrize(("gains", "told"), [((0.5, -0.25), "+50.0 %"), ((None, None), "no gains: nothing moves")])
+def test_gains_of_trials_are_told_where_something_moves(
+    gains: tuple[float | None, float | None], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"model": "conv2d", "config": "{}", "train": "{}", "step": 4, "perceptual_distance": 3.0, "error": ""}
+        | {"val_gain": gain}
+        for gain in gains
+    ]
+    show_trials(pd.DataFrame(rows))
+    shown = " ".join(capsys.readouterr().err.split())
+    assert told in shown
+    assert "nan" not in shown
 
 
 def test_a_cluster_that_does_not_answer_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:

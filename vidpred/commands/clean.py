@@ -1,8 +1,8 @@
 """`vidpred clean`: frees what no output of this project needs any more in `VIDPRED_HOME`.
 
 What goes: frames, sweeps and checkpoints under keys that are no longer the current ones, downloads of URLs that are no
-longer asked for, and copies of registered models. All of it can be made again. Never the MLflow store, nor a folder
-that a process is using.
+longer asked for, flow of a run that was broken off, and copies of registered models. All of it can be made again. Never
+the MLflow store, nor a folder that a process is using.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 import yaml
@@ -22,6 +22,9 @@ from rich.console import Console
 from vidpred.config import load_params
 from vidpred.errors import UserError
 from vidpred.workspace import find_root, home, stage_key
+
+if TYPE_CHECKING:
+    from vidpred.data.lists import ListLayout
 
 FRESH_SECONDS = 3600
 """A download touched since then may be under way."""
@@ -85,17 +88,20 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
         for path in entries:
             if path.name != current and not in_use(path):
                 yield Removable([path], f"{below}/{path.name}: {what}", size_of(path))
-    yield from _downloads(root, folder / "downloads")
+    for path in sorted(folder.glob("flow/*")):  # emptied where a run ends well
+        if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS and not in_use(path):
+            yield Removable([path], f"flow/{path.name}: optical flow of a run that was broken off", size_of(path))
+    yield from _downloads(root, folder / "downloads", console)
 
 
 def current_key(root: Path, stage: str) -> str | None:
     """The key under which the stage would work now; None where something that it goes by is missing."""
     params = load_params(root / "params.yaml")
     if stage == "transcode":
-        from vidpred.data.media import ffmpeg_version
-        from vidpred.data.transcode import cache_key
+        from vidpred.data.clip_cache import Plan
+        from vidpred.data.launch import ffmpeg_version
 
-        return cache_key(params.transcode, ffmpeg_version(params.transcode.ffmpeg))
+        return Plan.of(params.transcode, ffmpeg_version(params.transcode.ffmpeg)).key
     spec = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]
     if not all((root / dep).exists() for dep in spec["deps"]):
         return None
@@ -115,26 +121,68 @@ def in_use(folder: Path) -> bool:
     return False
 
 
-def _downloads(root: Path, folder: Path) -> Iterator[Removable]:
-    asked_for = _asked_for(root)
+def _downloads(root: Path, folder: Path, console: Console) -> Iterator[Removable]:
+    notes = {path: str(_url_of(path)) for path in sorted(folder.glob("*.json"))}
+    try:
+        asked_for: set[str] | None = _asked_for(root, notes) if notes else set()
+    except UserError as error:
+        console.print(f"downloads/ is left alone: which are asked for cannot be told ({error})", markup=False)
+        asked_for = None
     for path in sorted(folder.glob("*")):
         old = time.time() - path.stat().st_mtime > FRESH_SECONDS
-        if path.suffix == ".json":
-            url = json.loads(path.read_text()).get("url", "")
-            if url not in asked_for:
-                content = path.with_suffix("")
-                yield Removable([path, content], f"downloads/{content.name}: {url}", size_of(path) + size_of(content))
+        if path in notes:
+            if asked_for is not None and notes[path] not in asked_for:
+                content, part = path.with_suffix(""), path.with_name(f".{path.stem}.part")
+                size = sum(map(size_of, (path, content, part)))
+                yield Removable([path, content, part], f"downloads/{content.name}: {notes[path]}", size)
         elif path.is_dir() and old:
             yield Removable([path], f"downloads/{path.name}: a copy of a registered model", size_of(path))
-        elif path.suffix == ".part" and old:
+        elif path.suffix == ".part" and old and path.with_name(f"{path.stem[1:]}.json") not in notes:
             yield Removable([path], f"downloads/{path.name}: a download that was broken off", size_of(path))
 
 
-def _asked_for(root: Path) -> set[str]:
+def _url_of(note: Path) -> object:
+    try:
+        return json.loads(note.read_text())["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a note that cannot be read"
+
+
+def _asked_for(root: Path, notes: Mapping[Path, str]) -> set[str]:
+    """URLs that `fetch.source` names: itself, or in a list that was downloaded.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from vidpred.data.catalog import read_dataset
+    from vidpred.data.lists import SUFFIXES
+
     source = root / Path(load_params(root / "params.yaml").fetch.source).expanduser()
-    if not source.is_file():
+    if source.suffix.lower() in SUFFIXES and source.is_file():
+        return _listed(source, source.suffix)
+    if source.suffix.lower() not in (".yaml", ".yml") or not source.is_file():
         return set()
-    return {line.strip() for line in source.read_text(encoding="utf-8-sig", errors="replace").splitlines()}
+    try:
+        raw = yaml.safe_load(source.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{source} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict) or "dataset" not in raw:
+        return set()
+    files = {note.with_suffix(""): url for note, url in notes.items()}
+    urls = set()
+    for file in read_dataset(raw).files:
+        urls.add(file.url)
+        if file.use == "list":
+            came = [path for path, url in files.items() if url == file.url] or [source.parent / file.url]
+            for path in (path for path in came if path.is_file()):
+                urls |= _listed(path, PurePosixPath(file.url).suffix, file.layout)
+    return urls
+
+
+def _listed(path: Path, suffix: str, layout: ListLayout | None = None) -> set[str]:
+    from vidpred.data.lists import read_list
+
+    return {entry.name for entry in read_list(path, str(path), suffix=suffix.lower(), layout=layout)}
 
 
 def size_of(path: Path) -> int:

@@ -71,10 +71,14 @@ def _project(root: Path | None) -> Iterator[Finding]:
             "warn", "project", "not inside one: `vidpred predict` and `models` work, the stages need a project"
         )
         return
-    from vidpred.config import load_params
+    from vidpred.commands.check import check_params, check_source
 
-    load_params(root / "params.yaml")
+    params = check_params(root / "params.yaml")
     yield Finding("ok", "project", f"{root}, params.yaml is sound")
+    try:
+        check_source(root, params.fetch.source)
+    except UserError as error:
+        yield Finding("fail", "source", str(error))
 
 
 def _packages(root: Path | None) -> Iterator[Finding]:
@@ -117,13 +121,16 @@ def _few(items: list[str], count: int = 5) -> str:
 
 def _ffmpeg(root: Path | None) -> Iterator[Finding]:
     from vidpred.config import load_params
-    from vidpred.data.media import any_ffmpeg, ffmpeg_binary, ffmpeg_version
+    from vidpred.data.launch import any_ffmpeg, ffmpeg_binary, ffmpeg_version
 
     if root is None:
         binary = any_ffmpeg()
         yield Finding("ok", "ffmpeg", f"{ffmpeg_version(str(binary))} ({binary})")
         return
-    choice = load_params(root / "params.yaml").transcode.ffmpeg
+    try:
+        choice = load_params(root / "params.yaml").transcode.ffmpeg
+    except UserError:
+        return  # told of the project already
     yield Finding("ok", "ffmpeg", f"{ffmpeg_version(choice)} ({choice}: {ffmpeg_binary(choice)})")
 
 

@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
+from vidpred.commands.check import check_params, check_source
 from vidpred.errors import UserError
 from vidpred.workspace import find_root
 
 
-def run(name: str) -> NoReturn:
+def run(name: str, arguments: Sequence[str] = ()) -> NoReturn:
     """Removes the stage's old outputs, as `dvc repro` does, and becomes `python -m stages.<name>` in the root.
 
+    Args:
+        name: Of the stage.
+        arguments: Of its command line.
+
     Raises:
-        UserError: not in a project, or what the stage reads is not there yet.
+        UserError: not in a project, params.yaml is not sound, or what the stage reads is not there yet. Nothing is
+            removed then.
     """
     root = find_root()
+    params = check_params(root / "params.yaml")
+    if name == "fetch":
+        check_source(root, params.fetch.source)
     stages: dict[str, dict[str, Any]] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
     makers = {path: stage for stage, spec in stages.items() for path in _outputs(spec)}
     for path in stages[name].get("deps", []):
@@ -34,7 +44,7 @@ def run(name: str) -> NoReturn:
     os.chdir(root)
     sys.stdout.flush()
     # in this process: signals and the exit code are the stage's own
-    os.execv(sys.executable, [sys.executable, "-m", f"stages.{name}"])
+    os.execv(sys.executable, [sys.executable, "-m", f"stages.{name}", *arguments])
 
 
 def _outputs(spec: dict[str, Any]) -> list[str]:

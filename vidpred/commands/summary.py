@@ -17,6 +17,12 @@ SHOWN = (
     ("psnr_db", "PSNR, dB", "{:.2f}"),
     ("ssim", "SSIM", "{:.4f}"),
 )
+OUTPUTS = {"model": "models/trained", "report": "report/index.html"}
+GET_OUTPUTS = (
+    "these figures came with git from where they were computed; `dvc pull` brings what was made there, if it was "
+    "shared, `dvc checkout` what this machine has in its cache, and `make repro` makes it here"
+)
+"""What to do where figures are there and what they tell of is not."""
 
 
 def show_summary() -> None:
@@ -29,7 +35,7 @@ def show_summary() -> None:
     metrics = _read(root / "results/evaluate/metrics.json")
     model = metrics["model"]["name"]
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column(f"test, {metrics['windows']:,} windows")
+    table.add_column(f"test, {metrics['windows']:,} window{'s' * (metrics['windows'] != 1)}")
     for _, heading, _ in SHOWN:
         table.add_column(heading, justify="right")
     order = ["copy_last", "flow_gate", model]
@@ -47,18 +53,25 @@ def show_summary() -> None:
 
 
 def _lines(root: Path, metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    gain = metrics["over_copy_last"]
-    low, high = gain["pooled_interval"]
-    verdict = "beats copy_last" if metrics["beats_copy_last"] else f"not shown to beat copy_last: {metrics['why_not']}"
-    sure = f"(95 %: {100 * low:+.1f} to {100 * high:+.1f} %)"
-    lines = [("gain", f"{100 * gain['pooled']:+.1f} % in PD over copy_last {sure}; {verdict}")]
+    lines = [("gain", _gain(metrics))]
     receipt = root / "results/register/receipt.json"
     if receipt.is_file():
         lines.append(("registry", _registered(_read(receipt))))
-    for label, path in (("model", "models/trained"), ("report", "report/index.html")):
-        if (root / path).exists():
-            lines.append((label, path))
+    lines += [(label, path) for label, path in OUTPUTS.items() if (root / path).exists()]
+    missing = [f"the {label}" for label, path in OUTPUTS.items() if not (root / path).exists()]
+    if missing:
+        lines.append(("not here", f"{' and '.join(missing)}: {GET_OUTPUTS}"))
     return lines
+
+
+def _gain(metrics: dict[str, Any]) -> str:
+    gain = metrics["over_copy_last"]
+    if gain.get("still"):
+        return str(metrics["why_not"])
+    low, high = gain["pooled_interval"]
+    verdict = "beats copy_last" if metrics["beats_copy_last"] else f"not shown to beat copy_last: {metrics['why_not']}"
+    sure = f"(95 %: {100 * low:+.1f} to {100 * high:+.1f} %)"
+    return f"{100 * gain['pooled']:+.1f} % in PD over copy_last {sure}; {verdict}"
 
 
 def _registered(receipt: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import typer
+
 from vidpred.errors import UserError
 from vidpred.tracking import store
 
@@ -29,6 +31,12 @@ def serve(*, port: int) -> NoReturn:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise UserError(f"port {port} is in use: take another one, `make ui PORT={port + 1}`")
     store.set_defaults()
-    arguments = ["--backend-store-uri", uri, "--default-artifact-root", store.artifact_root().as_uri()]
-    arguments += ["--host", "127.0.0.1", "--port", str(port)]
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi is deprecated")  # MLflow's own import
+    arguments = ["--backend-store-uri", uri, "--registry-store-uri", uri]
+    arguments += ["--default-artifact-root", store.artifact_root().as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    # one person looks: four workers only start more slowly. `lifespan` tidies up after MLflow's assistant, and makes a
+    # traceback of Ctrl-C
+    arguments += ["--workers", "1", "--uvicorn-opts", "--log-level warning --lifespan off"]
+    typer.echo(f"MLflow: http://127.0.0.1:{port} in some seconds; Ctrl-C ends it")
+    sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])

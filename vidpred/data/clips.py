@@ -2,21 +2,23 @@
 
 In: shards and the segments of one part of the split. Out: for training, batches that only (seed, step) decide, so that
 a resumed run goes on exactly; for judging, windows in an order that never changes. Frames stay uint8 until they are on
-the device.
+the device, and so does stored flow stay int8.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vidpred.config import Augment, FlowParams, TaskParams
+from vidpred.data.flow_store import Quantised, StoredFlow
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.types import Batch, Segment, Task, Window, to_float, to_uint8
@@ -71,7 +73,7 @@ def read_windows(shards: Shards, windows: Sequence[Window], *, count: int, inter
 
 
 def make_batch(
-    frames: np.ndarray, *, context: int, device: torch.device | str = "cpu", flow: FlowParams | None = None
+    frames: np.ndarray, *, context: int, device: torch.device | str = "cpu", flow: FlowParams | Quantised | None = None
 ) -> Batch:
     """Frames on the device, cut into what a model sees and what follows.
 
@@ -79,14 +81,17 @@ def make_batch(
         frames: uint8 (B, T + horizon, H, W, 3).
         context: T.
         device: Where to; frames travel as uint8.
-        flow: How flow of the context is computed; None: not.
+        flow: How flow of the context is computed, or flow (B, T-1, 2, H, W) as it was stored; None: no flow.
     """
     if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[-1] != 3 or frames.shape[1] < context:
         raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (B, >= {context}, H, W, 3)")
     moved: Tensor = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
     whole = to_float(moved)
     motion: Tensor | None = None
-    if flow is not None:
+    if isinstance(flow, Quantised):
+        scales = torch.from_numpy(flow.scales).to(device)
+        motion = torch.from_numpy(flow.values).to(device).float().mul_(scales[..., None, None, None])
+    elif flow is not None:
         motion = _flow(frames[:, :context], flow).to(device)
     return Batch(context=whole[:, :context], target=whole[:, context:], flow=motion)
 
@@ -105,6 +110,15 @@ def flow_of(context: Tensor, flow: FlowParams) -> Tensor:
     return _flow(frames, flow).to(context.device)
 
 
+def flow_for(batch: Batch, flow: FlowParams) -> Callable[[Tensor], Tensor]:
+    """Flow for a rollout from a batch: the batch's own where the context is still its own, later ones computed."""
+
+    def follow(context: Tensor) -> Tensor:
+        return batch.flow if context is batch.context and batch.flow is not None else flow_of(context, flow)
+
+    return follow
+
+
 def _flow(frames: np.ndarray, flow: FlowParams) -> Tensor:
     from vidpred.data.flow import flow_to_previous  # imports cv2, which most models do without
 
@@ -113,11 +127,22 @@ def _flow(frames: np.ndarray, flow: FlowParams) -> Tensor:
     )
 
 
+class Sample(NamedTuple):
+    """A batch of training windows on the host."""
+
+    frames: np.ndarray
+    """uint8 (B, T + horizon, H, W, 3)."""
+    flow: Quantised | None
+    """Of the context, int8 (B, T-1, 2, H, W), where it is stored and asked for."""
+
+
 class TrainSampler:
     """Batches of training windows, at random but stateless: (seed, step) decide everything.
 
     A share of each batch is drawn evenly over all windows, the rest in proportion to the motion of their clip, so that
-    still clips do not fill the training.
+    still clips do not fill the training. Frames and their flow are changed alike: a flip negates a component, a
+    transposition swaps the two. A permutation of colours leaves flow as it is, though grey, which flow is computed
+    from, changes a little. Stored flow leads back in time only, so with it windows are never played backwards.
     """
 
     def __init__(
@@ -132,18 +157,35 @@ class TrainSampler:
         seed: int,
         motion_share: float = 0.0,
         augment: Augment | None = None,
+        flow: StoredFlow | None = None,
     ) -> None:
         """Counts the windows.
 
+        Args:
+            shards: Where they are read.
+            segments: Of the training part.
+            context: Frames that the model sees.
+            horizon: Frames that follow.
+            interval: Distance between two frames.
+            batch_size: Windows of a batch.
+            seed: Of the draws.
+            motion_share: Share of the windows drawn in proportion to motion.
+            augment: Random changes; None: none.
+            flow: Read with the windows; None: no flow. At the same interval.
+
         Raises:
+            ValueError: the flow is for another interval.
             UserError: no segment is long enough for one.
         """
+        if flow is not None and flow.interval != interval:
+            raise ValueError(f"the flow leads back {flow.interval} frames, the windows have an interval of {interval}")
         self.count = context + horizon
+        self.context = context
         self.interval = interval
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment or Augment(flip=False, transpose=False, reverse=False, colour=False)
-        self._shards = shards
+        self._shards, self._flow = shards, flow
         span = (self.count - 1) * interval + 1
         self._segments = [s for s in segments if s.length >= span]
         if not self._segments:
@@ -176,7 +218,11 @@ class TrainSampler:
         return [(self._segments[r], int(s)) for r, s in zip(rows, starts, strict=True)]
 
     def batch(self, step: int) -> np.ndarray:
-        """The batch of a step: uint8 (B, T + horizon, H, W, 3), the same whenever it is asked for."""
+        """Frames of the batch of a step: uint8 (B, T + horizon, H, W, 3), the same whenever it is asked for."""
+        return self.sample(step).frames
+
+    def sample(self, step: int) -> Sample:
+        """The batch of a step, the same whenever it is asked for."""
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], np.uint64)))
         drawn = self._draw(rng)
         tosses = rng.random((self.batch_size, 4)) < 0.5
@@ -186,12 +232,12 @@ class TrainSampler:
         for into, (segment, start), toss, order in zip(out, drawn, tosses, orders, strict=True):
             frames = shards.frames(segment.clip, segment.start + start, self.count, self.interval)
             self._change(frames, into, toss, int(order))
-        return out
+        return Sample(out, None if self._flow is None else self._flow_of(self._flow, drawn, tosses))
 
     def _change(self, frames: np.ndarray, into: np.ndarray, toss: np.ndarray, order: int) -> None:
         """Writes a window, changed at random but all its frames alike."""
         augment = self.augment
-        if augment.reverse and toss[0]:
+        if augment.reverse and self._flow is None and toss[0]:
             frames = frames[::-1]
         if augment.transpose and toss[1] and frames.shape[1] == frames.shape[2]:
             frames = frames.swapaxes(1, 2)
@@ -203,15 +249,40 @@ class TrainSampler:
         else:
             into[...] = frames
 
+    def _flow_of(self, flow: StoredFlow, drawn: Sequence[tuple[Segment, int]], tosses: np.ndarray) -> Quantised:
+        """Flow of the contexts of drawn windows, changed as their frames are."""
+        fields = (self.batch_size, self.context - 1)
+        out = Quantised(
+            np.empty((*fields, 2, self._shards.height, self._shards.width), np.int8), np.empty(fields, np.float32)
+        )
+        for values, scales, (segment, start), toss in zip(*out, drawn, tosses, strict=True):
+            found = flow.fields(segment.clip, segment.start + start, self.context)
+            scales[...] = found.scales
+            self._change_flow(found.values, values, toss)
+        return out
 
-def prefetched(sampler: TrainSampler, first: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(step, batch) for each step from `first` up to, not including, `last`, read while the one before is used."""
+    def _change_flow(self, field: np.ndarray, into: np.ndarray, toss: np.ndarray) -> None:
+        """Writes the flow (T-1, 2, H, W) of a window that `_change` changes by the same toss."""
+        augment = self.augment
+        if augment.transpose and toss[1] and field.shape[2] == field.shape[3]:
+            field = field.swapaxes(2, 3)[:, ::-1]
+        if augment.flip:
+            field = field[:, :, :: -1 if toss[2] else 1, :: -1 if toss[3] else 1]
+        into[...] = field
+        if augment.flip:
+            for component, turned in ((0, toss[3]), (1, toss[2])):
+                if turned:
+                    np.negative(into[:, component], out=into[:, component])
+
+
+def prefetched(sampler: TrainSampler, first: int, last: int) -> Iterator[tuple[int, Sample]]:
+    """(step, sample) for each step from `first` up to, not including, `last`, read while the one before is used."""
     if first >= last:
         return
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        coming = pool.submit(sampler.batch, first)
+        coming = pool.submit(sampler.sample, first)
         for step in range(first, last):
-            batch = coming.result()
+            sample = coming.result()
             if step + 1 < last:
-                coming = pool.submit(sampler.batch, step + 1)
-            yield step, batch
+                coming = pool.submit(sampler.sample, step + 1)
+            yield step, sample

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from vidpred.config import Count, Section, Seed, Share
-from vidpred.data.media import write_gif, write_mp4
+from vidpred.data.encode import write_gif, write_mp4
 
 LICENCE = "scikit-learn digits: UCI Optical Recognition of Handwritten Digits (CC BY 4.0)"
 

@@ -1,239 +1,264 @@
-"""Downloads: one URL to one file, with limits, and never to a private address unless allowed.
+"""Downloads: URLs to files, many at once, with limits, and never to a private address unless allowed.
 
-A host's addresses are looked up once, checked, and then connected to, at every redirect; so a name cannot change what
-it stands for in between. Finished downloads are kept under a hash of their URL and not fetched again.
+In: URLs and a folder. Out: the files, each under a hash of its URL, or the reason why there is none. Beside them stands
+what a run leaves for the next: files that are there are not asked for again, unfinished ones are gone on with,
+failures that time may heal are tried again, others are remembered until the parameter that decided them changes. Its
+parts are in `vidpred.data.transfer`.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
+import asyncio
+import hashlib
 import logging
-import socket
 import time
-import urllib.request
-from contextlib import closing
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
-
-import httpx
+from urllib.parse import urlsplit
 
 from vidpred.config import FetchParams
-from vidpred.data.media import SUFFIXES
-from vidpred.errors import UserError
-from vidpred.workspace import digest, file_sha256, write_json
+from vidpred.data.progress import progress
+from vidpred.data.transfer import objects, sites, web
+from vidpred.data.transfer.addresses import Network
+from vidpred.data.transfer.items import CODES as CODES  # these four are part of what this file offers
+from vidpred.data.transfer.items import Download as Download
+from vidpred.data.transfer.items import DownloadError as DownloadError
+from vidpred.data.transfer.items import Item as Item
+from vidpred.data.transfer.items import Moved, check_retry
+from vidpred.data.transfer.notes import Note, key_of, limit_of
+from vidpred.data.transfer.part import Part, check_room
+from vidpred.data.transfer.queue import Later, run
 
 log = logging.getLogger(__name__)
 
 _REDIRECTS = 10
-_SUFFIX_OF_TYPE = {
-    "image/gif": ".gif",
-    "video/mp4": ".mp4",
-    "video/webm": ".webm",
-    "video/quicktime": ".mov",
-    "video/x-matroska": ".mkv",
-    "video/x-msvideo": ".avi",
-    "video/mpeg": ".mpg",
-}
-_HEAD_BYTES = 64
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_PAUSE_SECONDS = 60.0
+_PROGRESS_BYTES = 1 << 20
+_SHOWN = 12
 
-
-class DownloadError(UserError):
-    """A download that gave no file; the message is a short reason, without the URL."""
-
-
-class _TryAgain(Exception):
-    """A failure that may pass."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A request that may be made."""
-
-    targets: tuple[httpx.URL, ...]
-    """The URL with each of its host's addresses in place of the name; any will do."""
-    headers: dict[str, str]
-    extensions: dict[str, str]
-    """With the headers, what tells the server the name."""
-    direct: bool
-    """Whether no proxy is between."""
-
-
-class _Clock:
-    """The time that a download may take in all."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def check(self) -> None:
-        """Raises DownloadError once the time is over."""
-        if time.monotonic() > self._end:
-            raise DownloadError(f"took longer than {self._seconds:g} s")
-
-
-@dataclass(frozen=True)
-class Download:
-    """A finished download."""
-
-    path: Path
-    sha256: str
-    bytes: int
-    suffix: str
-    """By which its kind is told, such as `.gif`."""
+Outcome = Download | DownloadError
 
 
 def download(url: str, folder: Path, params: FetchParams, *, pause_seconds: float = 1.0) -> Download:
-    """Fetches a URL into `folder`, or finds it there.
-
-    Args:
-        url: http or https.
-        folder: Of finished downloads.
-        params: Limits and tries.
-        pause_seconds: Before the second try; doubles with each further one.
+    """`download_all` of one URL.
 
     Raises:
         DownloadError: with the reason.
     """
-    key = digest(url)[:32]
-    path, note_path = folder / key, folder / f"{key}.json"
-    try:
-        note = json.loads(note_path.read_text())
-        if path.stat().st_size == note["bytes"] <= params.max_bytes:
-            return Download(path, note["sha256"], note["bytes"], note["suffix"])
-    except (OSError, ValueError, KeyError):
-        pass
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{key}.part"
-    suffix = _with_tries(url, part, params, pause_seconds)
-    done = Download(path, file_sha256(part), part.stat().st_size, suffix)
-    part.replace(path)
-    write_json(note_path, {"url": url, "bytes": done.bytes, "sha256": done.sha256, "suffix": suffix})
-    return done
+    (outcome,) = download_all([Item(url)], folder, params, pause_seconds=pause_seconds)
+    if isinstance(outcome, DownloadError):
+        raise outcome
+    return outcome
 
 
-def _with_tries(url: str, part: Path, params: FetchParams, pause_seconds: float) -> str:
-    """`_stream`, again and again where the failure may pass."""
-    clock = _Clock(params.total_seconds)
-    attempt = 1
-    while True:
-        try:
-            return _stream(url, part, params, clock)
-        except _TryAgain as error:
-            clock.check()
-            if attempt == params.tries:
-                raise DownloadError(f"{error}{f' ({attempt} tries)' if attempt > 1 else ''}") from None
-            log.info("%s: %s; trying again", url, error)
-            time.sleep(pause_seconds * 2 ** (attempt - 1))
-            attempt += 1
+def download_all(
+    items: Sequence[Item],
+    folder: Path,
+    params: FetchParams,
+    *,
+    retry: Collection[str] = (),
+    pause_seconds: float = 1.0,
+) -> list[Outcome]:
+    """Fetches items into a folder, or finds them there.
 
+    Args:
+        items: May repeat themselves.
+        folder: Of downloads; kept from run to run, and used by one process at a time.
+        params: Limits and tries.
+        retry: Codes of failures (`timeout`, `404`; `all`): exactly those are tried again. Empty: those that may pass.
+        pause_seconds: Before the second try; doubles with each further one.
 
-def _stream(url: str, part: Path, params: FetchParams, clock: _Clock) -> str:
-    """Writes a URL's bytes to `part`, following redirects by hand; gives the suffix."""
-    try:
-        here = httpx.URL(url)
-        for _ in range(_REDIRECTS + 1):
-            asked = _checked(here, params.allow_private)
-            with (
-                httpx.Client(
-                    timeout=params.timeout_seconds, follow_redirects=False, trust_env=not asked.direct
-                ) as client,
-                closing(_answer(client, asked, clock)) as response,
-            ):
-                if response.has_redirect_location:
-                    here = here.join(response.headers["location"])
-                    continue
-                if response.status_code in _RETRIED:
-                    raise _TryAgain(f"HTTP {response.status_code}")
-                if response.status_code != 200:
-                    raise DownloadError(f"HTTP {response.status_code}")
-                _save(response, part, params.max_bytes, clock)
-                return _suffix(here, response.headers.get("content-type", ""))
-        raise DownloadError(f"more than {_REDIRECTS} redirects")
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise DownloadError(f"no URL: {error}") from None
-    except httpx.TimeoutException:
-        raise _TryAgain(f"nothing came for {params.timeout_seconds:g} s") from None
-    except httpx.RequestError as error:
-        raise _TryAgain(f"connection failed: {str(error) or type(error).__name__}") from None
+    Returns:
+        Of each item the file or the failure, in their order.
 
-
-def _answer(client: httpx.Client, asked: _Asked, clock: _Clock) -> httpx.Response:
-    """What the first address says that can be connected to; its body is still to come."""
-    *others, last = asked.targets
-    for target in others:
-        clock.check()
-        try:
-            return _sent(client, target, asked)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            log.debug("%s: %s; trying the next address", target, error)
-    clock.check()
-    return _sent(client, last, asked)
-
-
-def _sent(client: httpx.Client, target: httpx.URL, asked: _Asked) -> httpx.Response:
-    request = client.build_request("GET", target, headers=asked.headers, extensions=asked.extensions)
-    return client.send(request, stream=True)
-
-
-def _save(response: httpx.Response, part: Path, max_bytes: int, clock: _Clock) -> None:
-    too_large = DownloadError(f"larger than {max_bytes} bytes")
-    if response.headers.get("content-type", "").lower().startswith("text/html"):
-        raise DownloadError("a web page, not a GIF or video")
-    length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
-        raise too_large
-    head, taken = b"", 0
-    with part.open("wb") as file:
-        for block in response.iter_bytes():  # as they come: a block of fixed size may take a slow server for ever
-            clock.check()
-            if len(head) < _HEAD_BYTES:
-                head += block[:_HEAD_BYTES]
-                if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-                    raise DownloadError("a web page, not a GIF or video")
-            taken += len(block)
-            if taken > max_bytes:
-                raise too_large
-            file.write(block)
-    if not taken:
-        raise DownloadError("empty file")
-
-
-def _suffix(url: httpx.URL, content_type: str) -> str:
-    suffix = Path(unquote(url.path)).suffix.lower()
-    return suffix if suffix in SUFFIXES else _SUFFIX_OF_TYPE.get(content_type.split(";")[0].strip().lower(), ".bin")
-
-
-def _checked(url: httpx.URL, allow_private: bool) -> _Asked:
-    """What to ask for, once no address that the host has is forbidden.
-
-    Through a proxy the name stays: there the proxy looks it up, and only an address that stands in the URL is checked.
+    Raises:
+        UserError: `retry` names no code, or the proxy variables no proxy.
     """
-    if url.scheme not in ("http", "https") or not url.host:
-        raise DownloadError(f"no http or https URL: {url.scheme or 'no scheme'}")
-    proxied = url.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(url.host)
-    if proxied:
+    check_retry(retry)
+    folder.mkdir(parents=True, exist_ok=True)
+    outcomes: dict[Item, Outcome] = {}
+    todo = list(dict.fromkeys(items))
+    with progress("download", len(todo)) as advance:
+        while todo:  # once, unless a URL is asked for in two ways: these share a file, and take turns
+            turn: dict[str, Item] = {}
+            for item in todo:
+                turn.setdefault(key_of(item), item)
+            outcomes |= _turn(list(turn.values()), folder, params, retry, pause_seconds, advance)
+            todo = [item for item in todo if item not in outcomes]
+    return [outcomes[item] for item in items]
+
+
+def _turn(
+    items: Sequence[Item],
+    folder: Path,
+    params: FetchParams,
+    retry: Collection[str],
+    pause_seconds: float,
+    advance: Callable[[], None],
+) -> dict[Item, Outcome]:
+    """Outcomes of items with files of their own."""
+    outcomes: dict[Item, Outcome] = {}
+    jobs = []
+    for item in items:
+        note = Note.read(folder, item)
+        known = note.known(item, params, retry)
+        if known is None:
+            jobs.append(_Job(item, note))
+        else:
+            outcomes[item] = known
+            advance()
+
+    def done(item: Item, outcome: Outcome) -> None:
+        outcomes[item] = outcome
+        advance()
+
+    if jobs:
+        asyncio.run(_run(jobs, params, pause_seconds, done))
+    return outcomes
+
+
+@dataclass
+class _Job:
+    """An item on its way."""
+
+    item: Item
+    note: Note
+    part: Part | None = None
+    url: str = ""
+    """Where it is now; redirects lead it on."""
+    moves: int = 0
+    tries: int = 0
+    spent_seconds: float = 0.0
+    furthest: int = 0
+    """Bytes that were there at the best of times."""
+
+    def __post_init__(self) -> None:
+        self.url = self.item.url
+
+    @property
+    def host(self) -> str:
+        """Whose slots it takes."""
         try:
-            addresses = [str(ipaddress.ip_address(url.host))]
+            return (urlsplit(self.url).hostname or "").rstrip(".")
         except ValueError:
-            addresses = ["127.0.0.1"] if url.host.lower().rstrip(".").endswith("localhost") else []
-    else:
+            return ""
+
+
+async def _run(
+    jobs: Sequence[_Job], params: FetchParams, pause_seconds: float, done: Callable[[Item, Outcome], None]
+) -> None:
+    async with Network(params) as network:
+        worker = _Worker(network, params, pause_seconds, done)
+        await run(jobs, worker.work, at_once=params.at_once, per_host=params.per_host)
+
+
+class _Worker:
+    """Takes a job one request further."""
+
+    def __init__(
+        self, network: Network, params: FetchParams, pause_seconds: float, done: Callable[[Item, Outcome], None]
+    ) -> None:
+        self._network = network
+        self._params = params
+        self._pause_seconds = pause_seconds
+        self._done = done
+
+    async def work(self, job: _Job) -> Later | None:
+        """One request, within the time that is left to the job."""
+        begun = time.monotonic()
+        outcome: Download | Moved | DownloadError
+        limit = asyncio.timeout(self._params.total_seconds - job.spent_seconds)
         try:
-            found = socket.getaddrinfo(url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise _TryAgain(f"no address for {url.host}") from None
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not allow_private and not all(_public(address) for address in addresses):
-        raise DownloadError("private address (fetch.allow_private is false)")
-    if proxied:
-        return _Asked((url,), {}, {}, direct=False)
-    targets = tuple(url.copy_with(host=address) for address in addresses)
-    return _Asked(targets, {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}, direct=True)
+            async with limit:
+                outcome = await self._step(job)
+        except DownloadError as error:
+            outcome = error
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            outcome = DownloadError("timeout", f"took longer than {self._params.total_seconds:g} s", again=False)
+        job.spent_seconds += time.monotonic() - begun
+        if isinstance(outcome, DownloadError):
+            return self._failed(job, outcome)
+        if isinstance(outcome, Moved):
+            job.url, job.moves = outcome.url, job.moves + 1
+            if job.moves <= _REDIRECTS:
+                return Later()
+            return self._failed(job, DownloadError("redirects", f"more than {_REDIRECTS}"))
+        self._done(job.item, outcome)
+        return None
+
+    async def _step(self, job: _Job) -> Download | Moved:
+        item, params, limit = job.item, self._params, limit_of(job.item, self._params)
+        check_room(job.note.folder, params.free_bytes, 0)
+        part = job.part = job.part or Part(job.note, max_bytes=limit, free_bytes=params.free_bytes)
+        came: str | Moved
+        if objects.is_object(job.url):
+            came = await objects.ask(job.url, item, part, params)
+        elif sites.is_site(job.url):
+            came = await sites.ask(job.url, part, params, limit)
+        else:
+            came = await web.ask(job.url, item, part, self._network, params)
+        return came if isinstance(came, Moved) else _kept(job, part, came)
+
+    def _failed(self, job: _Job, error: DownloadError) -> Later | None:
+        """Another try, or the end of it."""
+        have = job.part.size if job.part and job.part.validator else 0
+        if have < job.furthest + _PROGRESS_BYTES:  # a try that got on does not count
+            job.tries += 1
+        job.furthest = max(job.furthest, have)
+        pause = max(self._pause(job), error.wait_seconds)
+        in_time = job.spent_seconds + pause < self._params.total_seconds
+        if error.again and job.tries < self._params.tries and in_time:
+            log.info("%s: %s; trying again in %.1f s", job.item.url, error, pause)
+            job.spent_seconds += pause
+            job.url, job.moves = job.item.url, 0
+            return Later(pause, whole_host=error.wait_seconds > 0)
+        if error.again and not in_time and error.wait_seconds > 0:
+            error = _more(error, f"asks to wait {error.wait_seconds:.0f} s, more than fetch.total_seconds leaves")
+        elif job.tries > 1:
+            error = _more(error, f"({job.tries} tries)")
+        if job.part and not (error.passing and job.part.validator):
+            job.part.drop()
+        if error.code != "no url":  # that costs no request
+            job.note.fail(error)
+        self._done(job.item, error)
+        return None
+
+    def _pause(self, job: _Job) -> float:
+        """Seconds before the next try: twice as many each time, and up to half more, so that not all come at once."""
+        share = hashlib.sha256(f"{job.note.key} {job.tries}".encode()).digest()[0] / 255
+        return min(self._pause_seconds * 2.0 ** max(0, job.tries - 1), _LONGEST_PAUSE_SECONDS) * (1 + share / 2)
 
 
-def _public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.split("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_global) and not parsed.is_multicast
+def _more(error: DownloadError, words: str) -> DownloadError:
+    """A failure with some words more."""
+    detail = f"{error.detail} {words}".strip()
+    return DownloadError(error.code, detail, passing=error.passing, decided_by=error.decided_by)
+
+
+def _kept(job: _Job, part: Part, suffix: str) -> Download | Moved:
+    """Gives a whole file its name, if it is the one that was expected.
+
+    Raises:
+        DownloadError: it is not.
+    """
+    pinned, expected, came = job.note.done, job.item.sha256.lower(), part.sha256
+    wrong = None
+    if expected and came != expected:
+        wrong = DownloadError("checksum", f"{came}, not {expected}", decided_by={"sha256": expected})
+    elif pinned and not expected and came != pinned["sha256"]:
+        was, now = pinned["sha256"][:_SHOWN], came[:_SHOWN]
+        wrong = DownloadError(
+            "changed", f"sha256 was {was}… and is {now}…: vidpred fetch --retry changed takes what is there now"
+        )
+    if wrong is None:
+        size = part.size
+        part.path.replace(job.note.path)
+        return job.note.finish(size=size, sha256=came, suffix=suffix)
+    in_pieces = part.resumed
+    part.drop()
+    if in_pieces:  # an earlier piece may be to blame: once more, in one
+        return Moved(job.item.url)
+    raise wrong

@@ -1,7 +1,7 @@
-"""Whether a GIF ends in the middle of a block.
+"""The frame of a GIF file: its size, and whether it ends in the middle of a block.
 
-In: a path. Out: yes or no. ffmpeg shows the half frame of such a file, often without a word; so the lengths of the
-blocks are added up here. Nothing is decoded.
+In: a path. Out: a number, yes or no. ffmpeg shows the half frame of a file that was cut short, often without a word; so
+the lengths of the blocks are added up here. Nothing is decoded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,17 @@ from pathlib import Path
 
 _EXTENSION, _IMAGE = 0x21, 0x2C
 _HEADER_BYTES, _IMAGE_BYTES = 13, 10
+_MOST_BLOCKS = 10_000_000
+"""Blocks that are counted, in some seconds: a GIF of 2.5 GB, but for one made to keep us busy."""
+
+
+def pixels(path: Path) -> int:
+    """Pixels of a GIF's canvas as its header says; 0 for what is no GIF."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_BYTES)
+    if head[:4] != b"GIF8" or len(head) < _HEADER_BYTES:
+        return 0
+    return int.from_bytes(head[6:8], "little") * int.from_bytes(head[8:10], "little")
 
 
 def cut_short(path: Path) -> bool:
@@ -18,9 +29,11 @@ def cut_short(path: Path) -> bool:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"GIF8":
             return False
+        blocks = 0
         try:
             at = _HEADER_BYTES + _palette_bytes(data[10])
-            while at < len(data):
+            while at < len(data) and blocks < _MOST_BLOCKS:
+                blocks += 1
                 if data[at] == _EXTENSION:
                     at += 2
                 elif data[at] == _IMAGE:
@@ -29,6 +42,7 @@ def cut_short(path: Path) -> bool:
                     return False
                 while length := data[at]:
                     at += length + 1
+                    blocks += 1
                 at += 1
         except IndexError:
             return True

@@ -1,248 +1,308 @@
-"""The only place that runs ffmpeg: files to frames, frames to files.
+"""Files to frames: the only place that reads media, by running ffmpeg; encode.py writes, launch.py sets the limits.
 
-Media files are untrusted. ffmpeg reads each in a process of its own, never in ours, from a list of formats (a playlist
+Media files are untrusted. ffmpeg reads them in a process of its own, never in ours, from a list of formats (a playlist
 named .gif is still a playlist) and protocols, with limits on pixels, frames, seconds, memory and time; its graph is
 made by ffmpeg-python. One thread and bit-exact scaling, so that one version of ffmpeg always gives the same frames.
+
+Small files share a process, since starting one takes longer than reading them. Nothing of that may show: a file's
+frames and the verdict on it come from its own output and its own errors, never from the exit code, and whatever is in
+doubt in a batch is done again alone.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
 
 import numpy as np
 
-from vidpred.data.complaints import MAX_RATE, MEMORY_GIB, facts_told, reason_told
-from vidpred.data.complaints import Facts as Facts  # both are part of what this file offers
+from vidpred.data.complaints import Facts as Facts  # part of what this file offers
 from vidpred.data.complaints import MediaError as MediaError
-from vidpred.data.gifs import cut_short
+from vidpred.data.complaints import errors_told, facts_told, input_told, inputs_told, no_room_told, reason_told
+from vidpred.data.gifs import cut_short, pixels
+from vidpred.data.graphs import SUFFIXES as SUFFIXES
+from vidpred.data.graphs import Box, Reading, decoding, filled, input_options, looking_for_bars, merged, seconds_of
+from vidpred.data.graphs import Fit as Fit
+from vidpred.data.graphs import Job as Job
+from vidpred.data.graphs import Look as Look
+from vidpred.data.launch import Stopped as Stopped
+from vidpred.data.launch import run
+from vidpred.data.scenes import nearest_ticks
 from vidpred.errors import UserError
-from vidpred.workspace import atomic
 
-SUFFIXES = frozenset(
-    (".gif", ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp")
-)
-"""Names that may be a GIF or video."""
+BATCH = 32
+"""Files that share a process at the most; more bring no further speed."""
 
-_FORMATS = "gif,mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg,h264,hevc,m4v,yuv4mpegpipe"
-_SCALING = "area+accurate_rnd+full_chroma_int+full_chroma_inp+bitexact"
-_TICK_SECONDS = 0.25
-_WRITE_SECONDS = 600
-
-# sh sets the limits and becomes ffmpeg, within a thousandth of a second; a launcher in Python takes as long as a small
-# GIF. macOS has no limit on memory: there the command goes on without.
-_LAUNCHER = 'ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; shift 2; exec "$@"'
-
-_ALWAYS = ("-nostdin", "-hide_banner", "-filter_complex_threads", "1")
-"""Small frames filter fastest on one thread, and several files at once keep the cores busy."""
-
-Fit = Literal["crop", "pad", "stretch"]
+_TINY_GIF_BYTES, _TINY_GIF_PIXELS, _TINY_BYTES = 1 << 20, 1 << 20, 1 << 17
+_BARS_LEAVE = 0.25
+"""Share of the frame that must remain: a picture that is mostly black has no bars."""
+_LATE = 1.05
+"""By so many frames a part may begin late, since it may begin between two; by more where the jump to it led too far."""
+_SHORTEST_DELAY, _GIF_DELAY = 20_000, 100_000
+"""Microseconds: a GIF's frame that is to be shown for less than the first is shown for the second, in all browsers."""
 
 
-class Stopped(Exception):
-    """The caller's `stop` was set while ffmpeg ran."""
+@dataclass(frozen=True)
+class Decoded:
+    """The frames of a file: every one of the source's, at its own time."""
+
+    raw: Path
+    """File of raw uint8 (T, H, W, 3), RGB."""
+    times: np.ndarray
+    """float64 (T,): when each frame begins, in seconds, never falling."""
+    end_seconds: float
+    """When the last one ends."""
+    facts: Facts
+    """What the file says of itself."""
+    bars: bool
+    """Whether black bars were cut off."""
 
 
-def ffmpeg_binary(choice: str = "bundled") -> Path:
-    """The ffmpeg to run.
-
-    Args:
-        choice: `bundled` (of imageio-ffmpeg), `system` (on the PATH), or a path.
-
-    Raises:
-        UserError: there is none.
-    """
-    if choice == "bundled":
-        bundled = _bundled()
-        if bundled is None:
-            raise UserError(
-                "imageio-ffmpeg carries no ffmpeg for this machine: install one and set transcode.ffmpeg: system"
-            )
-        return bundled
-    if choice == "system":
-        found = shutil.which("ffmpeg")
-        if found is None:
-            raise UserError("no ffmpeg on the PATH: install one, or set transcode.ffmpeg: bundled")
-        return Path(found)
-    path = Path(choice).expanduser()
-    if not path.is_file():
-        raise UserError(f"transcode.ffmpeg: {choice} is no file: give bundled, system or the path of an ffmpeg")
-    return path.resolve()
-
-
-def _bundled() -> Path | None:
-    import imageio_ffmpeg
-
-    try:
-        found = Path(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError:
-        return None
-    # where it carries none it gives the system's, without a word
-    carried = found.is_relative_to(Path(imageio_ffmpeg.__file__).parent)
-    return found if carried or os.environ.get("IMAGEIO_FFMPEG_EXE") else None
-
-
-def any_ffmpeg() -> Path:
-    """An ffmpeg for work whose frames no stage depends on: the bundled one, else the one on the PATH.
-
-    Raises:
-        UserError: there is neither.
-    """
-    found = _bundled() or shutil.which("ffmpeg")
-    if found is None:
-        raise UserError("no ffmpeg: imageio-ffmpeg carries none for this machine and none is on the PATH: install one")
-    return Path(found)
-
-
-def ffmpeg_version(choice: str = "bundled") -> str:
-    """The version of an ffmpeg, such as `7.0.2-static`.
-
-    Raises:
-        UserError: there is no such ffmpeg, or it does not run.
-    """
-    binary = ffmpeg_binary(choice)
-    try:
-        told = subprocess.run([str(binary), "-version"], capture_output=True, text=True, timeout=60, check=True).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        raise UserError(f"{binary} does not run ({error}): set transcode.ffmpeg to another") from None
-    match = re.match(r"ffmpeg version (\S+)", told)
-    if match is None:
-        raise UserError(f"{binary} is no ffmpeg: set transcode.ffmpeg to another")
-    return match[1]
-
-
-def _launch(
-    arguments: Sequence[str],
-    *,
-    ffmpeg: Path,
-    timeout_seconds: float,
-    stdout: IO[bytes] | None = None,
-    stop: threading.Event | None = None,
-) -> tuple[int, str]:
-    """Runs ffmpeg within limits; gives its exit status and what it said."""
-    limits = [str(MEMORY_GIB << 20), str(math.ceil(timeout_seconds) + 1)]
-    command = ["/bin/sh", "-c", _LAUNCHER, "sh", *limits, str(ffmpeg), *_ALWAYS, *arguments]
-    deadline = time.monotonic() + timeout_seconds
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if stdout is None else stdout,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        while True:
-            try:
-                _, told = process.communicate(timeout=_TICK_SECONDS)
-                return process.returncode, told.decode(errors="replace")
-            except subprocess.TimeoutExpired:
-                if stop is not None and stop.is_set():
-                    raise Stopped from None
-                if time.monotonic() > deadline:
-                    raise MediaError(f"timed out after {timeout_seconds:g} s") from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
-def _open_input(path: Path, max_pixels: int) -> Any:
-    """An input of ffmpeg-python's graph, from whitelisted formats and protocols only."""
-    import ffmpeg
-
-    return ffmpeg.input(
-        f"file:{path.resolve()}",
-        protocol_whitelist="file,pipe",
-        format_whitelist=_FORMATS,
-        threads=1,
-        max_pixels=max_pixels,
-    )
-
-
-def _fitted(video: Any, height: int, width: int, fit: Fit) -> Any:
-    """Scales to one size as RGB; `dar` is the shape that a viewer sees, pixels need not be square."""
-    if fit == "stretch":
-        return video.filter("scale", width, height, flags=_SCALING).filter("format", "rgb24")
-    pick = "max" if fit == "crop" else "min"
-    scaled = video.filter(
-        "scale",
-        w=f"max(1,{pick}({width},round({height}*dar)))",
-        h=f"max(1,{pick}({height},round({width}/dar)))",
-        flags=_SCALING,
-    ).filter("format", "rgb24")  # before the cut, which would else fall on whole chroma samples
-    if fit == "crop":
-        return scaled.filter("crop", width, height)
-    return scaled.filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2", "black")
+def is_tiny(path: Path) -> bool:
+    """Whether a file is small enough to share a process: less to read than a process takes to start."""
+    size = path.stat().st_size
+    if path.suffix == ".gif":
+        return size <= _TINY_GIF_BYTES and pixels(path) <= _TINY_GIF_PIXELS
+    return size <= _TINY_BYTES
 
 
 def decode_to(
-    out: Path,
-    path: Path,
+    folder: Path,
+    jobs: Sequence[Job],
+    look: Look,
     *,
-    height: int,
-    width: int,
     ffmpeg: Path,
-    fps: float | None = None,
-    fit: Fit = "crop",
-    max_seconds: float = 60,
-    max_pixels: int = 40_000_000,
     timeout_seconds: float = 120,
     stop: threading.Event | None = None,
-) -> int:
-    """Writes the frames of a GIF or video to a file, and gives their number (at least 1).
+) -> list[Decoded | MediaError]:
+    """Writes the frames of files into `folder`; gives for each what came out, or why nothing did.
+
+    What comes out for a file does not depend on the others.
 
     Args:
-        out: File to write: raw uint8 (T, H, W, 3), RGB.
-        path: The GIF or video.
-        height: Rows of a frame.
-        width: Columns of a frame.
-        ffmpeg: From `ffmpeg_binary`.
-        fps: Frames per second, sampled by time stamp; None takes every frame of the source.
-        fit: How another shape is brought to this one.
-        max_seconds: Only so much from the start.
-        max_pixels: Pixels of a source frame at the most.
-        timeout_seconds: Wall time at the most.
+        folder: An empty folder; the raw files stay in it.
+        jobs: Files, at most `BATCH`; more than one only where `is_tiny`.
+        look: What frames are made.
+        ffmpeg: From `launch.ffmpeg_binary`.
+        timeout_seconds: Wall time of a process at the most.
         stop: Ends the work early.
 
     Raises:
-        MediaError: it is no GIF or video, is damaged, or takes too much; gives the reason.
         Stopped: `stop` was set.
+        UserError: nothing more can be written into `folder`.
     """
-    import ffmpeg as graph
+    runner = _Runner(folder, look, ffmpeg, timeout_seconds, stop)
+    results: dict[int, Decoded | MediaError] = {}
+    waiting: list[list[int]] = []
+    readable = []
+    for number, job in enumerate(jobs):
+        try:
+            _check_file(job.path)
+            input_options(job, look)
+            readable.append(number)
+        except MediaError as error:
+            results[number] = error
+    waiting.append(readable)
+    while waiting:
+        members = waiting.pop()
+        if len(members) > 1:
+            try:
+                found = runner.together(members, [jobs[number] for number in members])
+                void = not found  # by one bad file: halve them
+            except MediaError:  # it took too long: a half may take as long
+                found, void = {}, False
+            results |= found
+            doubtful = [number for number in members if number not in found]
+            half = len(doubtful) // 2 if void else 0
+            waiting += [doubtful[:half], doubtful[half:]] if half else [[number] for number in doubtful]
+        elif members:
+            try:
+                results[members[0]] = runner.alone(members[0], jobs[members[0]])
+            except MediaError as error:
+                results[members[0]] = error
+    return [results[number] for number in range(len(jobs))]
 
-    _check_file(path)
-    video = _open_input(path, max_pixels)["V"]
-    if fps is not None:
-        video = video.filter("fps", fps)
-    arguments: list[str] = graph.get_args(
-        graph.output(
-            _fitted(video, height, width, fit),
-            "pipe:1",
-            format="rawvideo",
-            pix_fmt="rgb24",
-            fps_mode="passthrough",
-            t=max_seconds,
-            **{"frames:v": math.ceil(max_seconds * (fps or MAX_RATE))},
+
+class _Runner:
+    """Runs ffmpeg on jobs, by number, with all that they share."""
+
+    def __init__(
+        self, folder: Path, look: Look, ffmpeg: Path, timeout_seconds: float, stop: threading.Event | None
+    ) -> None:
+        self._folder = folder.resolve()
+        self._look = look
+        self._ffmpeg = ffmpeg
+        self._timeout_seconds = timeout_seconds
+        self._stop = stop
+
+    def together(self, numbers: Sequence[int], jobs: Sequence[Job]) -> dict[int, Decoded | MediaError]:
+        """What is beyond doubt after one process for all of the jobs.
+
+        Raises:
+            MediaError: they took too long, or said too much.
+        """
+        boxes = self._boxes(numbers, jobs) if self._look.crop_bars else dict.fromkeys(numbers)
+        if boxes is None:
+            return {}
+        status, told = self._run(
+            [
+                self._arguments(number, job, boxes[number], Reading.of(job))
+                for number, job in zip(numbers, jobs, strict=True)
+            ]
         )
-    )
-    with out.open("wb") as file:
-        status, told = _launch(
-            ["-v", "error", *arguments], ffmpeg=ffmpeg, timeout_seconds=timeout_seconds, stdout=file, stop=stop
+        described = inputs_told(told, len(jobs))
+        if status != 0 or errors_told(told) or described is None:
+            return {}
+        found: dict[int, Decoded | MediaError] = {}
+        for number, job, text in zip(numbers, jobs, described, strict=True):
+            try:
+                facts = facts_told(text)
+                if Reading.of(job) == Reading.of(job, facts) and not self._missed(number, job, facts):
+                    found[number] = self._read(number, job, facts, boxes[number] is not None)
+            except MediaError:
+                continue
+        return found
+
+    def alone(self, number: int, job: Job) -> Decoded:
+        """What one file gives; MediaError with the reason if it is nothing."""
+        reading = Reading.of(job)
+        facts, box = self._verdict(number, job, reading)
+        needed = Reading.of(job, facts)
+        if needed != reading:  # only now it is known that it may be transparent
+            facts, box = self._verdict(number, job, needed)
+        if self._missed(number, job, facts):
+            facts, box = self._verdict(number, job, replace(needed, jump=False))
+        return self._read(number, job, facts, box is not None)
+
+    def _verdict(self, number: int, job: Job, reading: Reading) -> tuple[Facts, Box | None]:
+        boxes = self._boxes([number], [job], reading) if self._look.crop_bars else None
+        box = boxes[number] if boxes else None
+        status, told = self._run([self._arguments(number, job, box, reading)])
+        reason = reason_told(told, max_pixels=self._look.max_pixels)
+        if reason:
+            raise MediaError(reason)
+        facts = facts_told(input_told(told), max_pixels=self._look.max_pixels)
+        if status != 0:
+            raise MediaError(f"ffmpeg ended with status {status}")
+        return facts, box
+
+    def _missed(self, number: int, job: Job, facts: Facts) -> bool:
+        """Whether the jump to where a part begins led too far, as it may where a format has no index."""
+        if not job.start_seconds:
+            return False
+        begins, _ = _times(self._folder / f"{number}.crc")
+        return not len(begins) or begins[0] / 1e6 > _LATE / facts.fps
+
+    def _run(self, jobs: Sequence[Sequence[str]]) -> tuple[int, str]:
+        status, told = run(
+            ["-v", "level+info", *merged(jobs), "-y"],
+            ffmpeg=self._ffmpeg,
+            timeout_seconds=self._timeout_seconds,
+            inputs=len(jobs),
+            folder=self._folder,
+            stop=self._stop,
         )
-    count, rest = divmod(out.stat().st_size, height * width * 3)
-    reason = reason_told(told, max_pixels=max_pixels)
-    # ffmpeg's exit status alone says little: a file cut short gives 0
-    if status != 0 or count == 0 or rest or reason:
-        raise MediaError(reason or ("not a GIF or video" if count == 0 else f"ffmpeg ended with status {status}"))
-    return count
+        if complaint := no_room_told(told):
+            raise UserError(f"{self._folder} cannot be written ({complaint}): free some space, then run it again")
+        return status, told
+
+    def _arguments(self, number: int, job: Job, box: Box | None, reading: Reading) -> list[str]:
+        """ffmpeg's arguments for one job: raw frames, and beside them a line a frame with its time."""
+        return filled(
+            decoding(self._look, input_options(job, self._look), seconds_of(job, self._look), box, reading), job, number
+        )
+
+    def _boxes(
+        self, numbers: Sequence[int], jobs: Sequence[Job], reading: Reading | None = None
+    ) -> dict[int, Box | None] | None:
+        """What lies between the black bars of each file, over all its frames; None: in doubt."""
+        look = self._look
+        status, told = self._run(
+            [
+                filled(
+                    looking_for_bars(look, input_options(job, look), seconds_of(job, look), reading or Reading.of(job)),
+                    job,
+                    number,
+                )
+                for number, job in zip(numbers, jobs, strict=True)
+            ]
+        )
+        described = inputs_told(told, len(jobs))
+        if len(jobs) > 1 and (status != 0 or errors_told(told) or described is None):
+            return None
+        boxes: dict[int, Box | None] = {}
+        for number, text in zip(numbers, described or [""] * len(jobs), strict=True):
+            try:
+                boxes[number] = _box(self._folder / f"{number}.bars", facts_told(text))
+            except MediaError:  # the decoding itself says what is wrong with it
+                boxes[number] = None
+        return boxes
+
+    def _read(self, number: int, job: Job, facts: Facts, bars: bool) -> Decoded:
+        """The verdict on an output: as many frames as times, and at least one."""
+        raw, notes = self._folder / f"{number}.rgb", self._folder / f"{number}.crc"
+        begins, end = _times(notes)
+        size = raw.stat().st_size if raw.is_file() else 0
+        if size == 0:
+            raise MediaError("no frames in it")
+        if size != len(begins) * self._look.frame_bytes:
+            raise MediaError("damaged: it ends in the middle of a frame")
+        most = round(seconds_of(job, self._look) * 1e6)
+        if facts.codec == "gif":
+            begins, end = _as_shown(begins, end)
+            begins = begins[: max(1, int(np.searchsorted(begins, most)))]
+            os.truncate(raw, len(begins) * self._look.frame_bytes)
+        end = max(min(end, most), int(begins[-1]) + 1) - int(begins[0])
+        times = np.maximum.accumulate(begins - begins[0]) / 1e6
+        return Decoded(raw=raw, times=times, end_seconds=end / 1e6, facts=facts, bars=bars)
+
+
+def _box(notes: Path, facts: Facts) -> Box | None:
+    """What cropdetect found after the last frame; None where there are no bars, or nothing but."""
+    last: dict[str, int] = {}
+    if notes.is_file():
+        for line in notes.read_text().splitlines():
+            name, _, value = line.removeprefix("lavfi.cropdetect.").partition("=")
+            if name in "whxy" and value.lstrip("-").isdigit():
+                last[name] = int(value)
+    if set(last) != set("whxy") or last["w"] <= 0 or last["h"] <= 0:
+        return None
+    whole = facts.width * facts.height
+    found = last["w"] * last["h"]
+    # cropdetect rounds to even numbers: one row or column is no bar
+    if found < _BARS_LEAVE * whole or (facts.width - last["w"] < 2 and facts.height - last["h"] < 2):
+        return None
+    return last["w"], last["h"], last["x"], last["y"]
+
+
+def _times(notes: Path) -> tuple[np.ndarray, int]:
+    """When each frame begins, int64 (T,), and when the last one ends; in microseconds from where reading began."""
+    rows = []
+    if notes.is_file():
+        rows = [line.split(",") for line in notes.read_text().splitlines() if line and not line.startswith("#")]
+    # stream, dts, pts, duration, size, checksum, in millionths of a second
+    try:
+        begins = np.array([int(row[2]) for row in rows], np.int64)
+        last = int(rows[-1][3]) if rows else 0
+    except (ValueError, IndexError, OverflowError):
+        raise MediaError("damaged: a frame without a time") from None
+    if last <= 0 and len(begins) > 1:
+        last = int(begins[-1] - begins[-2])
+    return begins, int(begins[-1]) + max(0, last) if len(begins) else 0
+
+
+def _as_shown(begins: np.ndarray, end: int) -> tuple[np.ndarray, int]:
+    """A GIF's times as its viewers have them; ffmpeg from version 6 on takes the shortest delays by the word."""
+    delays = np.diff(np.append(begins, end))
+    delays[delays < _SHORTEST_DELAY] = _GIF_DELAY
+    ends = begins[0] + np.cumsum(delays)
+    return np.append(begins[:1], ends[:-1]), int(ends[-1])
 
 
 def _check_file(path: Path) -> None:
@@ -269,22 +329,32 @@ def decode(
     max_pixels: int = 40_000_000,
     timeout_seconds: float = 120,
 ) -> np.ndarray:
-    """The frames of a GIF or video in memory: uint8 (T, H, W, 3), RGB. Arguments and errors as of `decode_to`."""
+    """The frames of a GIF or video in memory: uint8 (T, H, W, 3), RGB; neither cuts nor freezes are looked for.
+
+    Args:
+        path: The GIF or video.
+        height: Rows of a frame.
+        width: Columns of a frame.
+        ffmpeg: From `launch.ffmpeg_binary`.
+        fps: Frames per second, sampled by time stamp; None takes every frame of the source.
+        fit: How another shape is brought to this one.
+        max_seconds: Only so much from the start.
+        max_pixels: Pixels of a source frame at the most.
+        timeout_seconds: Wall time at the most.
+
+    Raises:
+        MediaError: it is no GIF or video, is damaged, or takes too much; gives the reason.
+    """
+    look = Look(height, width, fit=fit, max_seconds=max_seconds, max_pixels=max_pixels, untimed_fps=fps)
     with tempfile.TemporaryDirectory(prefix="vidpred-") as folder:
-        raw = Path(folder) / "frames.rgb"
-        count = decode_to(
-            raw,
-            path,
-            height=height,
-            width=width,
-            ffmpeg=ffmpeg,
-            fps=fps,
-            fit=fit,
-            max_seconds=max_seconds,
-            max_pixels=max_pixels,
-            timeout_seconds=timeout_seconds,
-        )
-        return np.fromfile(raw, np.uint8).reshape(count, height, width, 3)
+        (result,) = decode_to(Path(folder), [Job(path)], look, ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
+        if isinstance(result, MediaError):
+            raise result
+        frames = np.fromfile(result.raw, np.uint8).reshape(-1, height, width, 3)
+    if fps is None:
+        return frames
+    sampled: np.ndarray = frames[nearest_ticks(result.times, min(result.end_seconds, max_seconds), fps)]
+    return sampled
 
 
 def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_seconds: float = 30) -> Facts:
@@ -296,94 +366,18 @@ def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_sec
     import ffmpeg as graph
 
     _check_file(path)
+    look = Look(8, 8, max_pixels=max_pixels)
     # with nothing to write ffmpeg describes its input and ends
-    arguments = graph.get_args(graph.output(_open_input(path, max_pixels), "unused"))[:-1]
-    _, told = _launch(arguments, ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
-    return facts_told(told, max_pixels=max_pixels)
+    source = graph.input(f"file:{path.resolve()}", **dict(input_options(Job(path), look)))
+    arguments = graph.get_args(graph.output(source, "unused"))[:-1]
+    _, told = run(["-v", "level+info", *arguments], ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
+    return facts_told(input_told(told), max_pixels=max_pixels)
 
 
-def _write(
-    path: Path, frames: np.ndarray, fps: float, ffmpeg: Path | None, kind: Literal["gif", "mp4"], crf: int
-) -> None:
-    import ffmpeg as graph
-
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-        raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3)")
-    height, width = frames.shape[1:3]
-    raw = {"format": "rawvideo", "pixel_format": "rgb24"}
-    options: dict[str, Any] = {"fflags": "+bitexact", "flags": "+bitexact", "threads": 1, "map_metadata": -1}
-    with atomic(path) as part, tempfile.TemporaryDirectory(prefix="vidpred-") as folder:
-        # not through a pipe: what communicate has not sent when it times out is never sent
-        frames.tofile(source := Path(folder) / "frames.rgb")
-        video = graph.input(f"file:{source}", **raw, video_size=(width, height), framerate=fps)
-        if kind == "gif":
-            options["loop"] = 0
-            colours = _colours(frames)
-            if len(colours) <= 256:
-                # palettegen would move them: it goes through another colour space, and comes back one level off
-                table = Path(folder) / "palette.rgb"
-                table.write_bytes(np.concatenate([colours, np.repeat(colours[:1], 256 - len(colours), 0)]).tobytes())
-                palette = graph.input(f"file:{table}", **raw, video_size=(16, 16), framerate=fps)
-                video = graph.filter([video, palette], "paletteuse", dither="none")
-            else:
-                branches = video.split()
-                palette = branches[0].filter("palettegen", stats_mode="full", reserve_transparent=0)
-                video = graph.filter([branches[1], palette], "paletteuse", dither="sierra2_4a")
-        else:
-            if height % 2 or width % 2:  # 4:2:0, the only layout that every player shows, wants even sides
-                video = video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
-            video = video.filter("scale", out_color_matrix="bt709", out_range="tv", flags=_SCALING)
-            video = video.filter("format", "yuv420p")
-            options |= {"vcodec": "libx264", "crf": crf, "movflags": "+faststart"}
-            options |= {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
-        arguments: list[str] = graph.get_args(graph.output(video, f"file:{part.resolve()}", format=kind, **options))
-        try:
-            status, told = _launch(
-                ["-v", "error", *arguments, "-y"], ffmpeg=ffmpeg or any_ffmpeg(), timeout_seconds=_WRITE_SECONDS
-            )
-        except MediaError as error:
-            raise UserError(f"{path} could not be written: {error}") from None
-        if status != 0 or not part.is_file():
-            raise UserError(f"{path} could not be written: {reason_told(told) or f'ffmpeg ended with status {status}'}")
-
-
-def _colours(frames: np.ndarray) -> np.ndarray:
-    """The different colours, in order: uint8 (N, 3)."""
-    packed = np.unique(frames.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1).astype(np.uint8)
-
-
-def write_gif(path: Path, frames: np.ndarray, fps: float, *, ffmpeg: Path | None = None) -> None:
-    """Writes a GIF that repeats for ever; exact where there are at most 256 colours.
-
-    Args:
-        path: Where to.
-        frames: uint8 (T, H, W, 3), RGB.
-        fps: Frames per second; GIF rounds a frame's time to hundredths of a second.
-        ffmpeg: From `ffmpeg_binary`; None: `any_ffmpeg`.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    _write(path, frames, fps, ffmpeg, "gif", 0)
-
-
-def write_mp4(path: Path, frames: np.ndarray, fps: float, *, crf: int = 14, ffmpeg: Path | None = None) -> None:
-    """Writes H.264 that every player shows; an odd side gets one black row or column. Arguments as of `write_gif`.
-
-    Args:
-        crf: x264's quality, from 0 (exact but for colour) to 51.
-    """
-    _write(path, frames, fps, ffmpeg, "mp4", crf)
-
-
-def write_video(path: Path, frames: np.ndarray, fps: float, *, ffmpeg: Path | None = None) -> None:
-    """`write_gif` or `write_mp4`, by the name's suffix.
-
-    Raises:
-        UserError: the suffix is neither .gif nor .mp4, or the file cannot be written.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in (".gif", ".mp4"):
-        raise UserError(f"{path}: frames are written as .gif or .mp4, not {suffix or 'without a suffix'}")
-    (write_gif if suffix == ".gif" else write_mp4)(path, frames, fps, ffmpeg=ffmpeg)
+def remove_folder(folder: Path) -> None:
+    """Removes what `decode_to` left, even while an ffmpeg that nobody waits for any more writes into it."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)

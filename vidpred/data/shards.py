@@ -4,7 +4,7 @@ In: clips as raw frames, one file each (transcode.py). Out, in one folder:
 
     frames-<bucket>.npy   uint8 (F, H, W, 3); a source's sha256 decides the bucket, and the order within it, so that the
                           bytes depend neither on the order of the work nor on what was there before
-    index.parquet         a row a clip: the fields of `vidpred.types.Clip`
+    index.parquet         a row a clip: the fields of `vidpred.records.Clip`
     sources.parquet       a row an input: kept, dropped or failed, with the reason
     meta.json             sizes, parameters, ffmpeg's version, `data_id`; written last
 """
@@ -17,18 +17,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidpred.errors import UserError
-from vidpred.types import Clip
+from vidpred.records import Clip
 from vidpred.workspace import atomic, digest, write_json
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder; another one is not read."""
+
+_BLOCK_BYTES = 4 << 20
 
 _INDEX = pa.schema(
     [
@@ -42,6 +44,8 @@ _INDEX = pa.schema(
         ("length", pa.int64()),
         ("fps", pa.float64()),
         ("motion", pa.float64()),
+        ("start_seconds", pa.float64()),
+        ("part", pa.string()),
     ]
 )
 
@@ -54,13 +58,29 @@ SOURCES = pa.schema(
         ("group", pa.string()),
         ("label", pa.string()),
         ("licence", pa.string()),
+        ("part", pa.string()),
+        ("start_seconds", pa.float64()),
+        ("end_seconds", pa.float64()),
         ("status", pa.string()),
         ("reason", pa.string()),
         ("clips", pa.int64()),
         ("frames", pa.int64()),
+        ("height", pa.int64()),
+        ("width", pa.int64()),
+        ("fps", pa.float64()),
+        ("seconds", pa.float64()),
+        ("source_frames", pa.int64()),
+        ("frozen_frames", pa.int64()),
+        ("freezes", pa.int64()),
+        ("cuts", pa.int64()),
+        ("still_clips", pa.int64()),
+        ("short_clips", pa.int64()),
+        ("bars", pa.bool_()),
     ]
 )
-"""Columns of sources.parquet."""
+"""Columns of sources.parquet. From `height` on: what ffmpeg says of the source (null where it could not be read), and
+what was found in it: frames read, repeats among them, freezes and cuts that ended a clip, clips dropped because they
+hold too little motion or too few frames, and whether black bars were cut off."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,8 @@ class RawClip:
     """The file as the user named it."""
     sha256: str
     """Of the source's bytes."""
+    key: str
+    """Of the source: its bytes and which part of them; 64 hex digits."""
     number: int
     """Of the clip in its source, from 0."""
     group: str
@@ -82,9 +104,15 @@ class RawClip:
     motion: float
     """Mean absolute difference of neighbouring frames, in grey levels."""
     frames: Path
-    """File of raw uint8 (T, H, W, 3)."""
+    """File of raw uint8 (T, H, W, 3) that holds the clip."""
     length: int
-    """Frames in it."""
+    """Frames of the clip."""
+    first: int = 0
+    """Its first frame in the file."""
+    start_seconds: float = 0.0
+    """Where it begins in its source."""
+    part: str = ""
+    """Of the dataset's official split, or an empty string."""
 
 
 def bucket_of(sha256: str, buckets: int) -> int:
@@ -127,7 +155,7 @@ def write_shards(
         ffmpeg: Version that made them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    placed = sorted(clips, key=lambda clip: (bucket_of(clip.sha256, buckets), clip.sha256, clip.number))
+    placed = sorted(clips, key=lambda clip: (bucket_of(clip.sha256, buckets), clip.sha256, clip.key, clip.number))
     index: list[Clip] = []
     shards: dict[str, dict[str, Any]] = {}
     for bucket in sorted({bucket_of(clip.sha256, buckets) for clip in placed}):
@@ -139,7 +167,7 @@ def write_shards(
         for clip, offset in zip(members, offsets, strict=False):
             index.append(
                 Clip(
-                    id=f"{clip.sha256[:16]}-{clip.number}",
+                    id=f"{clip.key[:16]}-{clip.number}",
                     source=clip.source,
                     sha256=clip.sha256,
                     group=clip.group,
@@ -149,6 +177,8 @@ def write_shards(
                     length=clip.length,
                     fps=clip.fps,
                     motion=clip.motion,
+                    start_seconds=clip.start_seconds,
+                    part=clip.part,
                 )
             )
     rows = [dataclasses.asdict(clip) for clip in index]
@@ -181,15 +211,22 @@ def _write_frames(path: Path, clips: Sequence[RawClip], shape: tuple[int, int, i
             header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for clip in clips:
-                expected = clip.length * shape[1] * shape[2] * shape[3]
-                if clip.frames.stat().st_size != expected:
-                    raise UserError(f"{clip.frames} has {clip.frames.stat().st_size} bytes, not {expected}: delete it")
-                with clip.frames.open("rb") as raw:
-                    while block := raw.read(1 << 22):
-                        file.write(block)
+                _copy(clip, shape[1] * shape[2] * shape[3], file)
         with part.open("rb") as file:
             seen = hashlib.file_digest(file, "sha256")
     return seen.hexdigest()
+
+
+def _copy(clip: RawClip, frame_bytes: int, into: BinaryIO) -> None:
+    """Writes a clip's frames behind what is there."""
+    left = clip.length * frame_bytes
+    with clip.frames.open("rb") as raw:
+        raw.seek(clip.first * frame_bytes)
+        while left and (block := raw.read(min(left, _BLOCK_BYTES))):
+            into.write(block)
+            left -= len(block)
+    if left:
+        raise UserError(f"{clip.frames} ends {left} bytes too early: delete it, then run the stage again")
 
 
 class Shards:

@@ -1,12 +1,14 @@
 """Which clips train, which choose, which judge: fixed by hash, so that new clips move no old ones.
 
-In: shards. Out: `split.parquet` (part, clip, start, length) and the figures of the stage.
+In: the index of the shards, and the groups that near-duplicates were joined to (duplicates.py). Out: `split.parquet`
+(part, clip, start, length), `groups.parquet` (what became of each clip, and why) and the figures of the stage.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +19,31 @@ import pyarrow.parquet as pq
 from vidpred.config import SplitParams
 from vidpred.data.shards import write_table
 from vidpred.errors import UserError
-from vidpred.types import Clip, Segment
+from vidpred.records import Clip, Segment
 
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+Kind = Literal["group", "time", "official"]
 Split = Mapping[Part, Sequence[Segment]]
 
+_FEWEST_GROUPS = 3
 _SCHEMA = pa.schema([("part", pa.string()), ("clip", pa.int64()), ("start", pa.int64()), ("length", pa.int64())])
+_GROUPS = pa.schema(
+    [
+        ("clip", pa.int64()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("label", pa.string()),
+        ("group", pa.string()),
+        ("joined", pa.string()),
+        ("part", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""Columns of groups.parquet: `joined` is the group that near-duplicates were joined to, `part` the part (or `train val
+test` where the clip was cut), and `reason` says why a clip is in none."""
 
 
 def position(group: str, seed: int) -> float:
@@ -33,65 +51,125 @@ def position(group: str, seed: int) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") / 2**64
 
 
-def make_split(clips: Sequence[Clip], params: SplitParams, *, span: int) -> tuple[str, dict[Part, list[Segment]]]:
-    """The parts, and the kind of split that was made: `time` where `group` was asked for but groups are too few.
+def counted(number: int, what: str) -> str:
+    """`1 clip`, `2 clips`, `1 class`, `2 classes`."""
+    return f"{number} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
+
+
+def kind_of(clips: Sequence[Clip], rows: Sequence[int], groups: Sequence[str], params: SplitParams) -> Kind:
+    """The kind of split that can be made: `time` where `group` is asked for but groups are too few.
+
+    Raises:
+        UserError: the official split is asked for and there is none.
+    """
+    if params.kind == "group" and len({groups[row] for row in rows}) < _FEWEST_GROUPS:
+        return "time"
+    if params.kind == "official":
+        for row in rows:
+            if clips[row].part not in (*PARTS, ""):
+                raise UserError(
+                    f"{clips[row].source} is of the part {clips[row].part!r}: give train, val or test, or take "
+                    "split.kind: group"
+                )
+        if not any(clips[row].part for row in rows):
+            raise UserError(
+                "split.kind: official, but no clip says which part it is of: take split.kind: group, or a dataset with "
+                "an official split"
+            )
+    return params.kind
+
+
+def make_split(
+    clips: Sequence[Clip],
+    params: SplitParams,
+    *,
+    span: int,
+    groups: Sequence[str] | None = None,
+    rows: Sequence[int] | None = None,
+) -> tuple[Kind, dict[Part, list[Segment]]]:
+    """The parts, and the kind of split that was made (see `kind_of`).
 
     Args:
         clips: Rows of the index.
         params: Kind, shares and seed.
         span: Frames of the shard from a window's first to its last; clips that hold no window are left out.
+        groups: Of each clip, once near-duplicates are joined; by default the clips' own.
+        rows: The clips to split; by default all.
 
     Raises:
-        UserError: a part would hold no window.
+        UserError: a part would hold no window, or the official split is asked for and there is none.
     """
-    usable = [row for row, clip in enumerate(clips) if clip.length >= span]
-    groups = {clips[row].group for row in usable}
-    kind: str = params.kind
-    if kind == "group" and len(groups) < 3:
-        log.warning("split.kind: group needs at least 3 groups, there %s: split by time instead", _count(len(groups)))
-        kind = "time"
-    if kind == "group":
-        parts = _by_group(clips, usable, params)
-    else:
+    names = [clip.group for clip in clips] if groups is None else list(groups)
+    usable = [row for row in (range(len(clips)) if rows is None else rows) if clips[row].length >= span]
+    of_usable = {names[row] for row in usable}
+    kind = kind_of(clips, usable, names, params)
+    if kind != params.kind:
+        there = "there is 1" if len(of_usable) == 1 else f"there are {len(of_usable)}"
+        log.warning("split.kind: group needs at least 3 groups, %s: split by time instead", there)
+    if kind == "time":
         parts = _by_time(clips, usable, params, span)
+    elif kind == "group":
+        part_of = _assigned(of_usable, params.seed, _ranges(params))
+        parts = _whole(clips, {row: part_of[names[row]] for row in usable})
+    else:
+        parts = _whole(clips, _official(clips, usable, names, params))
     for part in PARTS:
         if not parts[part]:
+            hold = "holds" if len(usable) == 1 else "hold"
+            official = kind == "official" and not any(clip.part == part for clip in clips)
+            remedy = "take split.kind: group" if official else "add clips or longer ones, or lower task.context"
             raise UserError(
-                f"the split by {kind} leaves no window of {span} frames for {part} ({len(usable)} of {len(clips)} "
-                "clips hold one): add clips or longer ones, or lower task.context"
+                f"the split by {kind} leaves no window of {span} frames for {part} ({len(usable)} of "
+                f"{counted(len(clips), 'clip')} {hold} one, in {counted(len(of_usable), 'group')}): {remedy}"
             )
     return kind, parts
 
 
-def _count(groups: int) -> str:
-    return "is 1" if groups == 1 else f"are {groups}"
-
-
-def _assigned(names: set[str], params: SplitParams) -> dict[str, Part]:
-    """The part of each name; one that would be empty takes the name nearest to its range, where there are others."""
-    places = {name: position(name, params.seed) for name in names}
-    ranges: dict[Part, tuple[float, float]] = {
+def _ranges(params: SplitParams) -> dict[Part, tuple[float, float]]:
+    return {
         "test": (0.0, params.test),
         "val": (params.test, params.test + params.val),
         "train": (params.test + params.val, 1.0),
     }
+
+
+def _assigned(names: set[str], seed: int, ranges: Mapping[Part, tuple[float, float]]) -> dict[str, Part]:
+    """The part of each name; one that would be empty takes the name nearest to its range, where there are others."""
+    places = {name: position(name, seed) for name in names}
     parts: dict[str, Part] = {}
     for name, place in places.items():
         parts[name] = next(part for part, (low, high) in ranges.items() if low <= place < high)
-    for part in ("test", "val", "train"):
+    for part, (low, high) in ranges.items():
         if part in parts.values():
             continue
-        sizes = {other: sum(taken == other for taken in parts.values()) for other in PARTS}
+        sizes = {other: sum(taken == other for taken in parts.values()) for other in ranges}
         spare = [name for name in names if sizes[parts[name]] > 1]
-        low, high = ranges[part]
         if spare:
             parts[min(spare, key=lambda name: (max(low - places[name], places[name] - high), name))] = part
     return parts
 
 
-def _by_group(clips: Sequence[Clip], usable: Sequence[int], params: SplitParams) -> dict[Part, list[Segment]]:
-    parts = _assigned({clips[row].group for row in usable}, params)
-    return {part: [Segment(r, 0, clips[r].length) for r in usable if parts[clips[r].group] == part] for part in PARTS}
+def _whole(clips: Sequence[Clip], part_of: Mapping[int, Part]) -> dict[Part, list[Segment]]:
+    """Each clip as a whole, in the part of its row."""
+    return {
+        part: [Segment(row, 0, clips[row].length) for row, taken in part_of.items() if taken == part] for part in PARTS
+    }
+
+
+def _official(
+    clips: Sequence[Clip], usable: Sequence[int], names: Sequence[str], params: SplitParams
+) -> dict[int, Part]:
+    """The part that the dataset gives each clip; where it has no val, some of train's groups, by their hash."""
+    part_of: dict[int, Part] = {row: next((p for p in PARTS if p == clips[row].part), "train") for row in usable}
+    without = sum(not clips[row].part for row in usable)
+    if without:
+        they = "1 clip is in no part of the official split and goes" if without == 1 else ""
+        log.warning("%s to training", they or f"{without} clips are in no part of the official split and go")
+    if "val" not in part_of.values():
+        training = {names[row] for row in usable if part_of[row] == "train"}
+        taken = _assigned(training, params.seed, {"val": (0.0, params.val), "train": (params.val, 1.0)})
+        part_of |= {row: taken[names[row]] for row in usable if part_of[row] == "train"}
+    return part_of
 
 
 def _by_time(clips: Sequence[Clip], usable: Sequence[int], params: SplitParams, span: int) -> dict[Part, list[Segment]]:
@@ -116,7 +194,7 @@ def _by_time(clips: Sequence[Clip], usable: Sequence[int], params: SplitParams, 
         out["test"].append(Segment(row, train + val + 2 * gap, test))
     if whole:
         lacking = not out["train"]
-        parts = _assigned({clips[row].id for row in whole}, params) if lacking else None
+        parts = _assigned({clips[row].id for row in whole}, params.seed, _ranges(params)) if lacking else None
         for row in whole:
             place = position(clips[row].id, params.seed)
             free: Part = "test" if place < params.test else "val" if place < params.test + params.val else "train"
@@ -128,6 +206,30 @@ def write_split(folder: Path, split: Split) -> None:
     """Writes `split.parquet`."""
     rows = [{"part": part, "clip": s.clip, "start": s.start, "length": s.length} for part in PARTS for s in split[part]]
     write_table(folder / "split.parquet", rows, _SCHEMA)
+
+
+def write_groups(
+    folder: Path, clips: Sequence[Clip], split: Split, *, groups: Sequence[str], left_out: Mapping[int, str]
+) -> None:
+    """Writes `groups.parquet`: for each clip its group, the one it was joined to, its part, or why it is in none."""
+    parts: dict[int, list[str]] = {}
+    for part in PARTS:
+        for segment in split[part]:
+            parts.setdefault(segment.clip, []).append(part)
+    rows = [
+        {
+            "clip": row,
+            "id": clip.id,
+            "source": clip.source,
+            "label": clip.label,
+            "group": clip.group,
+            "joined": groups[row],
+            "part": " ".join(parts.get(row, ())),
+            "reason": left_out.get(row, ""),
+        }
+        for row, clip in enumerate(clips)
+    ]
+    write_table(folder / "groups.parquet", rows, _GROUPS)
 
 
 def read_split(folder: Path | str, part: Part) -> list[Segment]:
@@ -143,16 +245,50 @@ def read_split(folder: Path | str, part: Part) -> list[Segment]:
     return [Segment(row["clip"], row["start"], row["length"]) for row in rows if row["part"] == part]
 
 
-def figures(clips: Sequence[Clip], split: Split, *, kind: str, asked: str) -> dict[str, Any]:
-    """Figures of the stage: the kind used and asked for, and clips, groups and frames of each part."""
+def figures(
+    clips: Sequence[Clip],
+    split: Split,
+    *,
+    kind: str,
+    asked: str,
+    groups: Sequence[str] | None = None,
+    pairs: int = 0,
+    left_out: Mapping[int, str] | None = None,
+) -> dict[str, Any]:
+    """Figures of the stage.
+
+    Args:
+        clips: Rows of the index.
+        split: The segments of each part.
+        kind: Of the split that was made.
+        asked: Of the one asked for.
+        groups: Of each clip, once near-duplicates are joined; by default the clips' own.
+        pairs: Pairs of near-duplicates that were found.
+        left_out: Rows that are in no part, and why.
+
+    Returns:
+        The kinds; clips, groups and frames of each part; how many groups were joined to how many, and how many pairs
+        did it; clips left out by reason (what stands before a colon), and by class where it was the class.
+    """
+    names = [clip.group for clip in clips] if groups is None else list(groups)
+    out = {} if left_out is None else left_out
 
     def each(count: Callable[[Sequence[Segment]], int]) -> dict[str, int]:
         return {part: count(split[part]) for part in PARTS}
 
+    members: dict[str, set[str]] = {}
+    for clip, name in zip(clips, names, strict=True):
+        members.setdefault(name, set()).add(clip.group)
+    joined = [len(own) for own in members.values() if len(own) > 1]
     return {
         "kind": kind,
         "asked": asked,
         "clips": each(lambda segments: len({s.clip for s in segments})),
-        "groups": each(lambda segments: len({clips[s.clip].group for s in segments})),
+        "groups": each(lambda segments: len({names[s.clip] for s in segments})),
         "frames": each(lambda segments: sum(s.length for s in segments)),
+        "joined": {"pairs": pairs, "groups": sum(joined), "into": len(joined)},
+        "left_out": dict(sorted(Counter(why.partition(":")[0] for why in out.values()).items())),
+        "classes_left_out": dict(
+            sorted(Counter(clips[row].label for row, why in out.items() if "class" in why).items())
+        ),
     }

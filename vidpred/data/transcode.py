@@ -1,46 +1,47 @@
-"""Files to shards: ffmpeg makes the frames of several files at once, and what cannot be read is set aside.
+"""Files to shards: ffmpeg makes the frames of several files at once, and what cannot be used is set aside.
 
 In: data/raw (files and sources.jsonl, of fetch.py). Out: a folder of shards (shards.py) and the figures of the stage.
-Frames of a source are kept in a cache outside, by what decides them, so that an interrupted run goes on where it was
-and ten new videos cost ten decodings. The shards' bytes depend on neither workers nor the order in which they finish.
+The frames of each source are made by clip_cache.py and kept outside, so that an interrupted run goes on where it was
+and ten new videos cost ten decodings. The shards' bytes depend on neither workers nor the order in which they finish,
+nor on the engine: which machines do the work.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vidpred.config import TranscodeParams
-from vidpred.data.media import MediaError, Stopped, decode_to, facts
+from vidpred.data.clip_cache import Engine, Plan, Unit, identity, read_note
+from vidpred.data.media import BATCH, is_tiny, remove_folder
 from vidpred.data.progress import progress
 from vidpred.data.shards import RawClip, write_shards
 from vidpred.errors import UserError
-from vidpred.workspace import atomic, digest, fresh_folder, locked, write_json
+from vidpred.workspace import fresh_folder, locked
 
 log = logging.getLogger(__name__)
 
-_CACHE_FORMAT = 1
 _LISTED = 20
+_BATCH_BYTES = 8 << 20
+_FOUND = ("frozen_frames", "freezes", "cuts", "still_clips", "short_clips")
 
 
 @dataclass(frozen=True)
-class _Frames:
-    """A source's frames in the cache."""
+class Transcoded:
+    """What a run did."""
 
-    path: Path
-    length: int
-    fps: float
-    motion: float
+    summary: dict[str, Any]
+    """The stage's figures; the same whenever and wherever it runs."""
+    sources: list[dict[str, Any]]
+    """Rows of sources.parquet."""
+    throughput: dict[str, Any]
+    """How fast it went: files decoded now and found in the cache, seconds of work, frames and seconds of video."""
 
 
 def read_sources(raw: Path) -> list[dict[str, Any]]:
@@ -56,91 +57,71 @@ def read_sources(raw: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def motion_of(frames: np.ndarray) -> float:
-    """Mean absolute difference of neighbouring frames, in grey levels; 0 for a single one.
-
-    Args:
-        frames: uint8 (T, H, W, 3).
-    """
-    total = 0
-    for before, after in pairwise(frames):
-        total += int(np.abs(after.astype(np.int16) - before).sum(dtype=np.int64))
-    return total / max(1, (len(frames) - 1) * int(frames[0].size))
-
-
-def cache_key(params: TranscodeParams, version: str) -> str:
-    """Names the cache's folder of frames made so: 16 hex digits over all that decides frames but the source's bytes."""
-    made_with = params.model_dump(include={"height", "width", "fit", "fps", "max_seconds", "max_pixels"})
-    return digest({"format": _CACHE_FORMAT, "ffmpeg": version, **made_with})[:16]
-
-
 def transcode(
-    raw: Path, out: Path, cache: Path, params: TranscodeParams, *, ffmpeg: Path, version: str, workers: int
-) -> dict[str, Any]:
-    """Makes a folder of shards, and gives the stage's figures.
+    raw: Path, out: Path, cache: Path, params: TranscodeParams, *, version: str, engine: Engine, workers: int
+) -> Transcoded:
+    """Makes a folder of shards.
 
     Args:
         raw: Folder that fetch wrote.
         out: Folder to write; what stood there goes.
         cache: Folder of the frames of single sources, kept.
         params: How frames are made.
-        ffmpeg: Binary.
-        version: Its version.
-        workers: ffmpeg processes at once.
-
-    Returns:
-        Inputs (the sum of the next three), kept, dropped, failed, clips, frames, seconds (of video), reasons.
+        version: Of ffmpeg.
+        engine: Does the work.
+        workers: How many jobs it does at once, so that there are enough of them.
 
     Raises:
         UserError: nothing is left.
     """
     rows = read_sources(raw)
-    store = cache / cache_key(params, version)
+    plan = Plan.of(params, version)
+    store = cache / plan.key
     with locked(store):
-        for left in store.glob(".*.part"):  # of a process that was killed; no other one holds the lock
-            left.unlink()
-        results = _all_frames(_unique(rows), raw, store, params, ffmpeg, workers)
+        for left in store.glob(".*"):  # of a process that was killed; no other one holds the lock
+            if left.name.endswith(".part"):
+                left.unlink()
+            elif left.name.endswith(".work"):
+                remove_folder(left)
+        units = {unit.key: unit for unit in map(_unit, rows) if unit is not None}
+        notes, throughput = _noted(list(units.values()), raw / "files", store, plan, engine, workers)
         clips: list[RawClip] = []
         sources: list[dict[str, Any]] = []
         first_names: dict[str, str] = {}
         for row in rows:
-            status, reason, frames = _verdict(row, results, first_names, params.min_frames)
-            if frames is not None:
-                clips.append(_clip(row, frames))
+            unit = _unit(row)
+            note = notes.get(unit.key) if unit else None
+            own, found = _clips(row, unit, note, store, params) if unit and note else ([], {})
+            status, reason = _verdict(row, unit, note, found, own, first_names, params)
+            if status != "kept":
+                own = []
+            clips += own
             sources.append(
-                {**row, "status": status, "reason": reason}
-                | {"clips": int(frames is not None), "frames": frames.length if frames else 0}
+                {key: row[key] for key in row if key != "file"}
+                | {"status": status, "reason": reason, "clips": len(own), "frames": sum(c.length for c in own)}
+                | found
             )
-        _report_set_aside(sources)
-        counts = Counter(source["status"] for source in sources)
+        _report_set_aside([s for s, row in zip(sources, rows, strict=True) if row["status"] == "ok"])
+        summary = _summary(sources, clips)
         if not clips:
             raise UserError(
-                f"none of {len(rows)} inputs gave at least {params.min_frames} frames "
+                f"none of {len(rows)} inputs gave a clip of {params.min_frames} frames "
                 f"({tally_text(sources) or 'there were none'}): check fetch.source and transcode"
             )
+        if summary["kept"] + summary["dropped"] + summary["failed"] != len(rows):
+            raise UserError(f"{len(rows)} inputs, but {summary}: a source was lost; please report this")
         write_shards(
             fresh_folder(out),
             clips,
-            [{key: source[key] for key in source if key != "file"} for source in sources],
+            sources,
             height=params.height,
             width=params.width,
             fps=params.fps,
             buckets=params.buckets,
-            parameters=params.model_dump(exclude={"timeout_seconds", "ffmpeg"}),
+            parameters=params.model_dump(exclude={"timeout_seconds", "ffmpeg", "engine", "storage"}),
             ffmpeg=version,
         )
-    if counts["kept"] + counts["dropped"] + counts["failed"] != len(rows):
-        raise UserError(f"{len(rows)} inputs, but {dict(counts)}: a source was lost; please report this")
-    return {
-        "inputs": len(rows),
-        "kept": counts["kept"],
-        "dropped": counts["dropped"],
-        "failed": counts["failed"],
-        "clips": len(clips),
-        "frames": sum(clip.length for clip in clips),
-        "seconds": round(sum(clip.length / clip.fps for clip in clips), 3),
-        "reasons": dict(sorted(tally(sources).items())),
-    }
+    return Transcoded(summary, sources, throughput)
 
 
 def tally(sources: Iterable[Mapping[str, Any]]) -> Counter[str]:
@@ -153,103 +134,137 @@ def tally_text(sources: Iterable[Mapping[str, Any]]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in tally(sources).most_common(5))
 
 
-def _unique(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The fetched rows, the same bytes only once."""
-    return list({row["sha256"]: row for row in reversed(rows) if row["status"] == "ok"}.values())[::-1]
+def _unit(row: Mapping[str, Any]) -> Unit | None:
+    """What has to be decoded for an input; None where there is nothing."""
+    if row["status"] != "ok":
+        return None
+    start, end = row["start_seconds"], row["end_seconds"]
+    return Unit(identity(row["sha256"], start, end), row["file"], start, end)
 
 
-def _all_frames(
-    rows: Sequence[Mapping[str, Any]], raw: Path, store: Path, params: TranscodeParams, ffmpeg: Path, workers: int
-) -> dict[str, _Frames | str]:
-    """The frames of each source, or why there are none; by sha256."""
-    stop = threading.Event()
-    results: dict[str, _Frames | str] = {}
-    with ThreadPoolExecutor(workers, thread_name_prefix="transcode") as pool:
-        try:
-            jobs: dict[Future[_Frames], str] = {
-                pool.submit(_frames, raw / "files" / row["file"], row["sha256"], store, params, ffmpeg, stop): row[
-                    "sha256"
-                ]
-                for row in rows
-            }
-            with progress("transcode", len(jobs)) as advance:
-                for job in as_completed(jobs):
-                    try:
-                        results[jobs[job]] = job.result()
-                    except MediaError as error:
-                        results[jobs[job]] = str(error)
+def _noted(
+    units: Sequence[Unit], files: Path, store: Path, plan: Plan, engine: Engine, workers: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The notes on all units, by key, most from the cache in a rerun; and how fast it went."""
+    began = time.monotonic()
+    notes = {unit.key: note for unit in units if (note := read_note(store, unit.key, plan)) is not None}
+    missing = [unit for unit in units if unit.key not in notes]
+    made: dict[str, dict[str, Any]] = {}
+    if missing:
+        with progress("transcode", len(missing)) as advance:
+            for done in engine(_batches(missing, files, workers), files, store, plan):
+                made |= done
+                for _ in done:
                     advance()
-        except BaseException:  # Ctrl-C too: end the processes that run, start no more
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return results
+    seconds = time.monotonic() - began
+    clips = [clip for note in made.values() for clip in note.get("clips", [])]
+    return notes | made, {
+        "decoded": len(made),
+        "cached": len(notes),
+        "seconds": round(seconds, 3),
+        "frames": sum(clip["length"] for clip in clips),
+        "video_seconds": round(sum(note.get("read_seconds", 0.0) for note in made.values()), 3),
+    }
 
 
-def _frames(
-    path: Path, sha256: str, store: Path, params: TranscodeParams, ffmpeg: Path, stop: threading.Event
-) -> _Frames:
-    """One source's frames, from the cache or made now."""
-    if stop.is_set():
-        raise Stopped
-    frames_path, note_path = store / f"{sha256}.rgb", store / f"{sha256}.json"
-    size = params.height * params.width * 3
-    try:
-        note = json.loads(note_path.read_text())
-        if frames_path.stat().st_size == note["length"] * size:
-            return _Frames(frames_path, note["length"], note["fps"], note["motion"])
-    except (OSError, ValueError, KeyError):
-        pass
-    fps = params.fps or facts(path, ffmpeg=ffmpeg, max_pixels=params.max_pixels).fps
-    with atomic(frames_path) as part:
-        length = decode_to(
-            part,
-            path,
-            height=params.height,
-            width=params.width,
-            ffmpeg=ffmpeg,
-            fps=params.fps,
-            fit=params.fit,
-            max_seconds=params.max_seconds,
-            max_pixels=params.max_pixels,
-            timeout_seconds=params.timeout_seconds,
-            stop=stop,
+def _batches(units: Sequence[Unit], files: Path, workers: int) -> list[list[Unit]]:
+    """Tiny files together, the others alone and first, since they take longest."""
+    sizes = {unit.key: (files / unit.file).stat().st_size for unit in units}
+    tiny = [unit for unit in units if is_tiny(files / unit.file)]
+    alone = sorted(set(units) - set(tiny), key=lambda unit: (-sizes[unit.key], unit.key))
+    out = [[unit] for unit in alone]
+    most = max(1, min(BATCH, -(-len(tiny) // (2 * workers))))
+    batch: list[Unit] = []
+    for unit in tiny:
+        if batch and (len(batch) == most or sum(sizes[u.key] for u in batch) + sizes[unit.key] > _BATCH_BYTES):
+            out.append(batch)
+            batch = []
+        batch.append(unit)
+    return [*out, batch] if batch else out
+
+
+def _clips(
+    row: Mapping[str, Any], unit: Unit, note: Mapping[str, Any], store: Path, params: TranscodeParams
+) -> tuple[list[RawClip], dict[str, Any]]:
+    """The clips of a source that are long enough and move, and what was found in it."""
+    if "failed" in note:
+        return [], {}
+    long = [clip for clip in note["clips"] if clip["length"] >= params.min_frames]
+    moving = [clip for clip in long if clip["motion"] >= params.min_motion]
+    found = {key: note[key] for key in ("height", "width", "fps", "seconds", "source_frames", "bars")}
+    found |= {key: note[key] for key in ("frozen_frames", "freezes", "cuts")}
+    found |= {"still_clips": len(long) - len(moving), "short_clips": note["scenes"] - len(long)}
+    clips = [
+        RawClip(
+            source=row["name"],
+            sha256=row["sha256"],
+            key=unit.key,
+            number=clip["number"],
+            group=row["group"],
+            label=row["label"],
+            fps=note["clip_fps"],
+            motion=clip["motion"],
+            frames=store / f"{unit.key}.rgb",
+            first=clip["first"],
+            length=clip["length"],
+            start_seconds=round((unit.start_seconds or 0.0) + clip["start_seconds"], 6),
+            part=row["part"],
         )
-        shape = (length, params.height, params.width, 3)
-        motion = round(motion_of(np.asarray(np.memmap(part, np.uint8, "r", shape=shape))), 6)
-    write_json(note_path, {"length": length, "fps": fps, "motion": motion})
-    return _Frames(frames_path, length, fps, motion)
+        for clip in moving
+    ]
+    return clips, found
 
 
 def _verdict(
-    row: Mapping[str, Any], results: Mapping[str, _Frames | str], first_names: dict[str, str], min_frames: int
-) -> tuple[str, str, _Frames | None]:
-    """Status, reason and frames of an input; notes the first name of its bytes."""
-    if row["status"] != "ok":
-        return "failed", row["reason"], None
-    result = results[row["sha256"]]
-    if isinstance(result, str):
-        return "failed", result, None
-    first = first_names.setdefault(row["sha256"], row["name"])
-    if first != row["name"]:
-        return "dropped", f"duplicate: same bytes as {first}", None
-    if result.length < min_frames:
-        return "dropped", f"only {result.length} frame{'s' * (result.length > 1)}, {min_frames} needed", None
-    return "kept", "", result
+    row: Mapping[str, Any],
+    unit: Unit | None,
+    note: Mapping[str, Any] | None,
+    found: Mapping[str, Any],
+    clips: Sequence[RawClip],
+    first_names: dict[str, str],
+    params: TranscodeParams,
+) -> tuple[str, str]:
+    """Status and reason of an input; notes the first name of its bytes."""
+    if unit is None or note is None:
+        return "failed", row["reason"]
+    if "failed" in note:
+        return "failed", note["failed"]
+    if unit.key in first_names:
+        return "dropped", f"duplicate: same bytes as {first_names[unit.key]}"
+    first_names[unit.key] = row["name"]
+    if clips:
+        return "kept", ""
+    needed = f"no clip of {params.min_frames} frames is left"
+    if found["still_clips"]:
+        most = max(clip["motion"] for clip in note["clips"])
+        return "dropped", f"too little motion: {most:.3g} grey levels a frame, {params.min_motion:g} needed"
+    if found["freezes"]:
+        return "dropped", f"frozen: {found['frozen_frames']} of {note['source_frames']} frames repeat; {needed}"
+    if found["cuts"]:
+        return "dropped", f"cut up: {_times(found['cuts'], 'cut')}; {needed}"
+    length = max((clip["length"] for clip in note["clips"]), default=1)
+    return "dropped", f"too short: {_times(length, 'frame')}, {params.min_frames} needed"
 
 
-def _clip(row: Mapping[str, Any], frames: _Frames) -> RawClip:
-    return RawClip(
-        source=row["name"],
-        sha256=row["sha256"],
-        number=0,
-        group=row["group"],
-        label=row["label"],
-        fps=frames.fps,
-        motion=frames.motion,
-        frames=frames.path,
-        length=frames.length,
-    )
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _summary(sources: Sequence[Mapping[str, Any]], clips: Sequence[RawClip]) -> dict[str, Any]:
+    counts = Counter(source["status"] for source in sources)
+    found = {key: sum(source.get(key) or 0 for source in sources) for key in _FOUND}
+    return {
+        "inputs": len(sources),
+        "kept": counts["kept"],
+        "dropped": counts["dropped"],
+        "failed": counts["failed"],
+        "clips": len(clips),
+        "frames": sum(clip.length for clip in clips),
+        "seconds": round(sum(clip.length / clip.fps for clip in clips), 3),
+        "bars": sum(bool(source.get("bars")) for source in sources),
+        **found,
+        "reasons": dict(sorted(tally(sources).items())),
+    }
 
 
 def _report_set_aside(sources: Sequence[Mapping[str, Any]]) -> None:
@@ -257,4 +272,4 @@ def _report_set_aside(sources: Sequence[Mapping[str, Any]]) -> None:
     for source in aside[:_LISTED]:
         log.warning("set aside %s: %s", source["name"], source["reason"])
     if len(aside) > _LISTED:
-        log.warning("and %d more: sources.parquet beside the shards lists them", len(aside) - _LISTED)
+        log.warning("and %d more: `vidpred data show` and sources.parquet list them", len(aside) - _LISTED)

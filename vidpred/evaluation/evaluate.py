@@ -100,7 +100,8 @@ def evaluate(
         tables[name] = score_model(
             one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
         )
-        log.info("%s: PD %.2f on %d test windows", name, tables[name]["perceptual_distance"].mean(), len(windows))
+        on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
+        log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
     _write(out / "windows.parquet", tables)
     steps, room = _rollout_windows(test, params)
     rolled = {
@@ -124,6 +125,20 @@ def evaluate(
         "split": "time" if by_time else "group",
         "test": {name: rows[metric_columns(rows)].mean().to_dict() for name, rows in tables.items()},
     } | _gains(tables, info["name"], by_time=by_time)
+
+
+def headline(figures: dict[str, Any]) -> dict[str, float]:
+    """The few figures that a run is compared by, of all that `evaluate` gives; no gain where nothing moves."""
+    mine, gain = figures["test"][figures["model"]["name"]], figures["over_copy_last"]
+    told = {
+        "pd": mine["perceptual_distance"],
+        "pd_copy_last": figures["test"]["copy_last"]["perceptual_distance"],
+        "psnr_db": mine["psnr_db"],
+        "ssim": mine["ssim"],
+    }
+    if not gain["still"]:
+        told |= {"gain": gain["pooled"], "gain_at_least": gain["pooled_interval"][0]}
+    return {name: round(float(value), 4) for name, value in told.items()}
 
 
 def _same_task(trained: dict[str, Any], asked: Task) -> None:

@@ -11,17 +11,21 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vidpred.training.metrics import NOTHING_MOVES, STILL, relative_gain
+
 DRAWS = 2000
 """Bootstrap samples."""
 MIN_UNITS = 20
 """Independent units that a claim needs at least."""
-FLOOR = 0.1
+FLOOR = STILL
 """Added to each group's mean PD before ratios are taken, in grey levels: a frozen video divides nothing by nothing."""
 
 
 class Gain(TypedDict):
     """A relative gain: 0.2 is a fifth less distance than the baseline's."""
 
+    still: bool
+    """Nothing moves in these windows: there is nothing to gain, and all figures are 0."""
     pooled: float
     macro: float
     pooled_interval: list[float]
@@ -47,13 +51,18 @@ def paired_gain(
         groups: (N,) name of the group of each window.
         blocks: (N,) name of the block of each window, each within one group; drawn within groups instead of whole
             groups. None: groups are drawn.
-        floor: Added to the mean of each group, in the unit of the distance; a tenth of a grey level for PD.
+        floor: Added to the mean of each group, in the unit of the distance; a tenth of a grey level for PD. Windows
+            whose mean baseline is below it are those in which nothing moves.
         seed: Of the draws.
     """
     mine, other = np.asarray(candidate, np.float64), np.asarray(baseline, np.float64)
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
     unit = group if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
     units = int(unit.max()) + 1
+    overall = relative_gain(float(mine.mean()), float(other.mean()), still=floor)
+    if overall is None:
+        nothing = [0.0, 0.0]
+        return Gain(still=True, pooled=0, macro=0, pooled_interval=nothing, macro_interval=nothing, units=units)
     sums = np.stack([np.bincount(unit, x, minlength=units).astype(float) for x in (mine, other, np.ones_like(mine))])
     of_unit = np.zeros(units, np.int64)
     of_unit[unit] = group
@@ -64,10 +73,11 @@ def paired_gain(
         members = [np.flatnonzero(of_unit == g) for g in range(int(group.max()) + 1)]
         draws = np.concatenate([m[rng.integers(0, len(m), (DRAWS, len(m)))] for m in members], axis=1)
     whole = blocks is None
-    pooled = [_pooled(sums[:, d]) for d in draws]
+    pooled = [_pooled(sums[:, d], floor) for d in draws]
     macro = [_macro(sums[:, d], of_unit[d], whole=whole, floor=floor) for d in draws]
     return {
-        "pooled": _pooled(sums),
+        "still": False,
+        "pooled": overall,
         "macro": _macro(sums, of_unit, whole=whole, floor=floor),
         "pooled_interval": _middle(pooled),
         "macro_interval": _middle(macro),
@@ -82,8 +92,11 @@ def beats(gain: Gain) -> bool:
 
 def why_not(gain: Gain) -> str:
     """What keeps a gain from being a claim, in words; empty where it is one."""
+    if gain["still"]:
+        return f"{NOTHING_MOVES}, so there is nothing to gain"
     if gain["units"] < MIN_UNITS:
-        return f"it is judged by {gain['units']} independent groups or stretches of time, and a claim needs {MIN_UNITS}"
+        units = "1 group or stretch" if gain["units"] == 1 else f"{gain['units']} independent groups or stretches"
+        return f"it is judged by {units} of time, and a claim needs {MIN_UNITS}"
     low, high = min(gain["pooled_interval"], gain["macro_interval"])
     if low > 0:
         return ""
@@ -91,11 +104,9 @@ def why_not(gain: Gain) -> str:
     return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} %, {verdict}"
 
 
-def _pooled(sums: NDArray[np.float64]) -> float:
-    mine, other, _ = sums.sum(axis=1)
-    if other == 0:  # every window is frozen
-        return 0.0 if mine == 0 else -1.0
-    return float(1 - mine / other)
+def _pooled(sums: NDArray[np.float64], floor: float) -> float:
+    mine, other, count = sums.sum(axis=1)
+    return float(1 - mine / max(other, floor * count))  # a draw may hold nothing but frozen videos
 
 
 def _macro(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool, floor: float) -> float:

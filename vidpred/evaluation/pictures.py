@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vidpred.data.media import write_gif
+from vidpred.data.encode import write_gif
 
 GREEN, GREY = (46, 160, 67), (128, 128, 128)
 GAP = 2

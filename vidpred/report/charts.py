@@ -111,9 +111,11 @@ def group_chart(gains: pd.Series[float]) -> str:
         figure, axes = _axes(10.6, 2.2)
         ordered = np.sort(gains.to_numpy())
         axes.bar(range(len(ordered)), ordered, width=0.86, color=[GOOD if g > 0 else BAD for g in ordered])
+        axes.set_ylim(bottom=max(-1.0, axes.get_ylim()[0]))  # one group far off would flatten all others
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_xticks([])
-        axes.set_xlabel(f"the {len(ordered)} groups of the test part, worst to best")
+        groups = f"{len(ordered)} groups" if len(ordered) > 1 else "group"
+        axes.set_xlabel(f"the {groups} of the test part, worst to best")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
         return _svg(figure, "Gain over copy_last for every group of the test part", "groups")

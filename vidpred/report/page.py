@@ -18,7 +18,7 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
-from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS
+from vidpred.training.metrics import HIGHER_IS_BETTER, NOTHING_MOVES, UNITS, gain_in_words, relative_gain
 from vidpred.workspace import atomic
 
 BASELINES = ("copy_last", "flow_gate")
@@ -58,7 +58,7 @@ def render(inputs: Inputs, *, title: str) -> str:
     """The page as text."""
     own = files("vidpred.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "count": "{:,}".format, "size": _size}
+    environment.filters |= {"percent": _percent, "count": "{:,}".format, "size": _size, "plural": _plural}
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
     style = Markup(own.joinpath("style.css").read_text(encoding="utf-8"))  # ours, not input
     return template.render(title=title, style=style, version=__version__, **_content(inputs))
@@ -90,7 +90,9 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "charts": {key: Markup(svg) for key, svg in drawn.items()},
         "groups_ahead": int((gains > 0).sum()),
         "groups": len(gains),
+        "groups_still": inputs.windows["group"].nunique() - len(gains),
         "trials": trial_rows(inputs.trials, best),
+        "sweep_still": NOTHING_MOVES if inputs.trials["val_gain"].isna().all() else "",
         "pictures": [
             {
                 "source": picture.source,
@@ -118,13 +120,13 @@ def _content(inputs: Inputs) -> dict[str, Any]:
 
 
 def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
-    """PD's relative gain over copy_last for each group, from the rows of both models on the same windows."""
+    """PD's relative gain over copy_last for each group in which something moves, on the same windows of both."""
     mine, copied = (
         windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean()
         for model in (name, "copy_last")
     )
-    gains: pd.Series[float] = (1 - mine / copied.clip(lower=1e-6)).where(copied > 0, 0.0)
-    return gains
+    gains = {str(g): relative_gain(float(mine[g]), float(copied[g])) for g in copied.index}
+    return pd.Series({g: gain for g, gain in gains.items() if gain is not None}, dtype=float)
 
 
 def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:
                 "steps": int(row["step"]),
                 "failed": row["error"] or "no validation" if failed else "",
                 "distance": float(row["perceptual_distance"]),
-                "gain": float(row["val_gain"]),
+                "gain": float(row["val_gain"]) if pd.notna(row["val_gain"]) else None,
                 "won": row["trial"] == best,
             }
         )
@@ -183,7 +185,11 @@ def _short(value: object) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.1f} %".replace("-", "−")
+    return gain_in_words(value).replace("-", "−")
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _size(count: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidpred.data import media
+from vidpred.data import encode, launch, media
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
 from vidpred.evaluation.pictures import GREEN, GREY, bordered
@@ -126,6 +126,8 @@ def _jobs(sources: Sequence[Path], output: Path | None, *, several: bool) -> lis
         raise UserError(f"--output {output}: frames are written as .gif or .mp4")
     if output is not None and is_folder and output.is_file():
         raise UserError(f"--output {output} is a file without .gif or .mp4: give such a name, or a folder")
+    if output is not None and not output.parent.is_dir():  # more likely a slip than a wish for new folders
+        raise UserError(f"--output {output}: there is no folder {output.parent}: make it first")
     if output is not None and not is_folder:
         targets = [output]
     else:
@@ -157,27 +159,29 @@ def _predict(predictor: FramePredictor, job: Job, count: int, *, side_by_side: b
     if len(clip) < needed:
         why = f"{context} to look at" + (f" and {count} to compare with" if side_by_side else "")
         every = f", every {interval}th" if interval > 1 else ""
+        room = len(clip) - context
+        give = f"--frames {room}, a longer clip" if side_by_side and room > 0 else "a longer clip"
         raise UserError(
-            f"{job.source} is too short: {len(clip)} frames at {rate:g} per second{every}, the model needs {needed} "
-            f"({why}): give a longer clip or a higher --fps"
+            f"{job.source} is too short: {len(clip)} frame{'s' * (len(clip) != 1)} at {rate:g} per second{every}, "
+            f"the model needs {needed} ({why}): give {give} or a higher --fps"
         )
     known = clip[:-count] if side_by_side else clip
     predicted = predictor.predict(known, count)
     shown = known[-SHOWN:]
     continued = np.concatenate([bordered(shown, GREY), bordered(predicted, GREEN)])
-    told = f"{job.target}: {len(shown)} frames of {job.source.name}, then {count} predicted"
+    told = f"{job.target}: {len(shown)} frame{'s' * (len(shown) != 1)} of {job.source.name}, then {count} predicted"
     if side_by_side:
         truth = clip[-count:]
         continued = np.concatenate([bordered(np.concatenate([shown, truth]), GREY), continued], axis=2)
         told += f"; {_figures(truth, predicted, np.repeat(known[-1:], count, axis=0))}"
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    media.write_video(job.target, continued, rate / interval)
+    encode.write_video(job.target, continued, rate / interval)
     return told
 
 
 def _read(predictor: FramePredictor, source: Path, fps: float | None) -> tuple[np.ndarray, float]:
     """A clip at the model's size: uint8 (T, H, W, 3), and its frames per second."""
-    ffmpeg = media.any_ffmpeg()
+    ffmpeg = launch.any_ffmpeg()
     facts = media.facts(source, ffmpeg=ffmpeg)
     rate = fps or predictor.fps
     clip = media.decode(

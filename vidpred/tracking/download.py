@@ -28,6 +28,10 @@ IDENTITY_TAG = "vidpred.identity"
 """Of a version: weights, name, config and task; models without weights share a sha256."""
 RECEIPT = "results/register/receipt.json"
 """What `register` leaves in a project."""
+TRAINED = "models/trained"
+"""What `train` leaves there."""
+GET_MODEL = "run `dvc pull` if it was shared, or `make repro`, which makes it"
+"""How a project's own model comes into a fresh clone."""
 
 _MODELS_URI = re.compile(r"^models:/(?P<name>[^/@]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+|latest))$")
 _RUNS_URI = re.compile(r"^runs:/(?P<run>\w+)/(?P<path>.+)$")
@@ -49,6 +53,9 @@ def download(model: str) -> Path:
         return _local(Path(model).expanduser())
     if not (_MODELS_URI.match(model) or _RUNS_URI.match(model)):
         raise UserError(f"{model} names no model: give {FORMS}")
+    uri = store.tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():  # asking would make one
+        raise UserError(f"{model} is not here: there is no registry in {uri} yet; {_make_it()}")
     client = store.connect()
     source = _source(client, model)
     cache = _cache()
@@ -134,7 +141,7 @@ def _instead(client: MlflowClient, model: str) -> str:
         registered = {m.name: m for m in client.search_registered_models()}
         if parts["name"] not in registered:
             others = f"it has {', '.join(sorted(registered))}" if registered else "it has no models yet"
-            return f"{others}; run `vidpred register`, or set MLFLOW_TRACKING_URI to the registry that has it"
+            return f"{others}; {_make_it()}"
         unregistered = _only_in_receipt(client, parts["name"], parts["alias"])
         versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{parts['name']}'"))
         aliases = registered[parts["name"]].aliases
@@ -160,9 +167,24 @@ def _only_in_receipt(client: MlflowClient, name: str, alias: str | None) -> bool
     return bool(told == name and (same_alias or find(client, name, str(identity)) is None))
 
 
+def _make_it() -> str:
+    """How a registry comes to hold this project's model."""
+    make = "run `vidpred register`" if _is_made() else f"{GET_MODEL}, then `vidpred register`"
+    return f"{make}, or set MLFLOW_TRACKING_URI to the registry that has it"
+
+
+def _is_made() -> bool:
+    """Whether this project's own model is here."""
+    try:
+        return (workspace.find_root() / TRAINED).is_dir()
+    except UserError:
+        return True  # not in a project: nothing to make
+
+
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: give {FORMS}")
+        own = not _is_made() and folder.resolve() == workspace.find_root() / TRAINED
+        raise UserError(f"{folder} is not here: {GET_MODEL}" if own else f"{folder} is no folder: give {FORMS}")
     found = folder / ARTIFACTS if not (folder / INFO).is_file() and (folder / ARTIFACTS / INFO).is_file() else folder
     _check(found, str(folder))
     return found

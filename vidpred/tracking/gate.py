@@ -121,7 +121,8 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
     blocks = mine["block"] if bench.metrics["split"] == "time" else None
     gain = paired_gain(mine[_METRIC], rows[_METRIC], mine["group"], blocks=blocks)
     against |= {_METRIC: float(rows[_METRIC].mean()), "gain": dict(gain)}
-    told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on the same {len(mine)} test windows"
+    same = "the one test window" if len(mine) == 1 else f"the same {len(mine)} test windows"
+    told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on {same}"
     if beats(gain):
         return Decision(CHAMPION, f"it beats copy_last and {called}: {told}", against)
     return Decision(None, f"it does not beat {called}: {told}; {why_not(gain)}", against)

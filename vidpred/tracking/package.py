@@ -24,7 +24,7 @@ SEEN = "seen.json"
 ARTIFACTS = "artifacts"
 """Where MLflow puts a model's files."""
 
-_ALWAYS = ("__init__.py", "py.typed", "types.py", "errors.py", "models")
+_ALWAYS = ("__init__.py", "py.typed", "types.py", "records.py", "errors.py", "models")
 _FLOW = ("data/__init__.py", "data/flow.py")
 
 

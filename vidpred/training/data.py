@@ -23,10 +23,13 @@ class Data:
     """Always the same ones."""
     task: Task
     flow: FlowParams
+    """How flow is computed, for models that need it."""
+    flow_folder: Path | None = None
+    """Where the stage `flow` keeps the flow of the shards, if it stores any; None: it is computed from each window."""
 
 
 def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
-    """Opens the shards and the split.
+    """Opens the shards and the split. Flow is looked for in the folder `flow` beside the shards.
 
     Raises:
         UserError: as `Shards` and `read_split`.
@@ -39,4 +42,5 @@ def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
         val=evenly(windows, params.train.val_windows),
         task=task_of(shards, params.task),
         flow=params.flow,
+        flow_folder=shards_folder.with_name("flow"),
     )

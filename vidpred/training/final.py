@@ -101,7 +101,8 @@ def train_model(
 def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) -> dict[str, Any]:
     """Writes the model folder and the curves; returns figures for a summary."""
     best = trainer.best
-    figures = {k: best[k] for k in ("val_perceptual_distance", "val_copy_last", "val_gain", "val_psnr_db")}
+    watched = ("val_perceptual_distance", "val_copy_last", "val_gain", "val_psnr_db")
+    figures = {k: best[k] for k in watched if k in best}
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
     fresh_folder(out)
     save_model(
@@ -122,6 +123,8 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     shutil.copyfile(trainer.folder / "metrics.jsonl", out / "metrics.jsonl")
     curves.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(trainer.rows).to_csv(curves, index=False)
-    if best["val_perceptual_distance"] >= best["val_copy_last"]:
+    if "val_gain" not in best:
+        log.warning("nothing moves in the validation windows: copying the last frame cannot be beaten there")
+    elif best["val_gain"] <= 0:
         log.warning("the model is no better than copying the last frame: train longer, or see docs/training.md")
     return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training

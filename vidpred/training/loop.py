@@ -17,22 +17,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vidpred.config import TrainParams
-from vidpred.data.clips import TrainSampler, flow_of, make_batch, prefetched, read_windows
+from vidpred.data.clips import Sample, TrainSampler, flow_for, make_batch, prefetched, read_windows
+from vidpred.data.flow_store import Quantised, stored_flow
 from vidpred.errors import UserError
 from vidpred.models.rollout import rollout
 from vidpred.training import checkpoints
 from vidpred.training.data import Data
 from vidpred.training.device import choose_precision
 from vidpred.training.losses import weighted
-from vidpred.training.metrics import score
+from vidpred.training.metrics import NOTHING_MOVES, gain_in_words, relative_gain, score
 from vidpred.training.schedule import learning_rate
 from vidpred.types import Batch, Predictor
 from vidpred.workspace import atomic
@@ -45,7 +46,7 @@ NAN_LIMIT = 20
 """Steps in a row without a finite loss before the run is given up."""
 
 Row = dict[str, float]
-"""What one validation found: step, loss, val_perceptual_distance, val_gain, …"""
+"""What one validation found: step, loss, val_perceptual_distance, …; val_gain only where something moves."""
 
 
 class Stopped(Exception):
@@ -63,6 +64,9 @@ class Trainer:
         device: Where to compute.
         folder: Where the run's state is kept; what is found there is gone on from.
         checkpoint_every: Steps between two checkpoints.
+
+    Raises:
+        UserError: the stored flow that the model would be trained on is of other frames, or damaged.
     """
 
     def __init__(
@@ -80,6 +84,13 @@ class Trainer:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
         self.checkpoint_every = checkpoint_every
+        self.stored = (
+            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.interval)
+            if model.needs_flow and data.flow_folder is not None
+            else None
+        )
+        if self.stored is not None and params.augment.reverse:
+            log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
         self.dtype = choose_precision(params.precision, device)
         self.loss = weighted(params.loss)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -102,8 +113,12 @@ class Trainer:
 
     # ---- one step
 
-    def train_step(self, frames: Any) -> float:
-        """One optimiser step on uint8 windows (B, T + horizon, H, W, C); returns the loss.
+    def train_step(self, frames: np.ndarray, flow: Quantised | None = None) -> float:
+        """One optimiser step; returns the loss.
+
+        Args:
+            frames: uint8 (B, T + horizon, H, W, C).
+            flow: Of the context, as it was stored; None: it is computed if the model needs it.
 
         Raises:
             UserError: the loss has not been finite for `NAN_LIMIT` steps.
@@ -114,7 +129,7 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(self._batch(frames))
+        loss = self._loss(self._batch(frames, flow))
         self.step += 1
         self.optimizer.zero_grad(set_to_none=True)
         if not math.isfinite(loss.item()):  # before going backward: NaN coordinates crash grid_sample there
@@ -128,21 +143,20 @@ class Trainer:
         self._follow()
         return loss.item()
 
-    def _batch(self, frames: Any) -> Batch:
-        flow = self.data.flow if self.model.needs_flow else None
+    def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
+        computed = self.data.flow if self.model.needs_flow else None
+        flow = computed if stored is None else stored
         return make_batch(frames, context=self.data.task.context, device=self.device, flow=flow)
 
     def _loss(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            output = rollout(self.model, batch.context, batch.target.shape[1], flow=self._flow)
+            follow = flow_for(batch, self.data.flow)
+            output = rollout(self.model, batch.context, batch.target.shape[1], flow=follow)
         loss = self.loss(output.frames.float(), batch.target)
         for other in output.auxiliary:
             known = batch.target[:, : other.shape[1]]
             loss = loss + self.params.auxiliary_weight / len(output.auxiliary) * self.loss(other.float(), known)
         return loss
-
-    def _flow(self, context: Tensor) -> Tensor:
-        return flow_of(context, self.data.flow)
 
     def _skip(self) -> float:
         self.skipped_in_a_row += 1
@@ -175,7 +189,8 @@ class Trainer:
             frames = read_windows(self.data.shards, windows, count=task.context + task.horizon, interval=task.interval)
             batch = self._batch(frames)
             with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                output = rollout(self.average, batch.context, task.horizon, flow=self._flow, clamp=True)
+                follow = flow_for(batch, self.data.flow)
+                output = rollout(self.average, batch.context, task.horizon, flow=follow, clamp=True)
             found = score(output.frames, batch.target, only=_WATCHED)
             sums["model"] += float(found["perceptual_distance"].mean(dim=1).sum())
             sums["psnr"] += float(found["psnr_db"].mean(dim=1).sum())
@@ -187,10 +202,11 @@ class Trainer:
         if math.isnan(self.val_baseline):
             self.val_baseline = sums["copy"] / count
         distance = sums["model"] / count
+        gain = relative_gain(distance, self.val_baseline)
         return {
             "val_perceptual_distance": distance,
             "val_copy_last": self.val_baseline,
-            "val_gain": 1 - distance / max(self.val_baseline, 1e-9),
+            **({} if gain is None else {"val_gain": gain}),
             "val_psnr_db": sums["psnr"] / count,
         }
 
@@ -261,8 +277,8 @@ class Trainer:
             batches = self._batches()
             while self.step < self.steps:
                 with pace.waiting():
-                    _, frames = next(batches)
-                self._losses.append(self.train_step(frames))
+                    _, sample = next(batches)
+                self._losses.append(self.train_step(sample.frames, sample.flow))
                 pace.steps += 1
                 tick(self.step)
                 if self.step % every == 0 or self.step == self.steps:
@@ -275,7 +291,7 @@ class Trainer:
                     raise Stopped
         return self.best
 
-    def _batches(self) -> Iterator[tuple[int, Any]]:
+    def _batches(self) -> Iterator[tuple[int, Sample]]:
         """Batches from the present step to the last; in the last part of the run with more frames to predict."""
         task, params = self.data.task, self.params
         turn = self.steps - round(self.steps * params.unroll_share)
@@ -291,6 +307,7 @@ class Trainer:
                 seed=params.seed,
                 motion_share=params.motion_share,
                 augment=params.augment,
+                flow=self.stored,
             )
 
         plain = sampler(task.horizon)
@@ -316,8 +333,8 @@ class Trainer:
         with atomic(self.folder / "metrics.jsonl") as part:
             part.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
         log.info(
-            "step %d: loss %.4f, validation PD %.2f (copy_last %.2f, gain %+.1f %%), %.0f clips/s",
-            self.step, row["loss"], row["val_perceptual_distance"], row["val_copy_last"], 100 * row["val_gain"],
+            "step %d: loss %.4f, validation PD %.2f (copy_last %.2f, %s), %.0f clips/s",
+            self.step, row["loss"], row["val_perceptual_distance"], row["val_copy_last"], _told_gain(row),
             speed["clips_per_second"],
         )  # fmt: skip
         if on_evaluation:
@@ -351,6 +368,10 @@ class _Pace:
         }
 
 
+def _told_gain(row: Row) -> str:
+    return f"gain {gain_in_words(row['val_gain'])}" if "val_gain" in row else NOTHING_MOVES
+
+
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
@@ -370,7 +391,7 @@ def _bar(trainer: Trainer) -> Iterator[Callable[[int], None]]:
 
         def tick(step: int) -> None:
             speed = (step - first) * trainer.params.batch_size / (time.perf_counter() - began)
-            gain = f", gain over copy_last {100 * trainer.rows[-1]['val_gain']:+.1f} %" if trainer.rows else ""
+            gain = f", {_told_gain(trainer.rows[-1])}" if trainer.rows else ""
             progress.update(bar, completed=step, note=f"{speed:.0f} clips/s{gain}")
 
         yield tick

@@ -44,6 +44,25 @@ SSIM_WINDOW = 11
 """Pixels a side of SSIM's Gaussian window."""
 SSIM_SIGMA = 1.5
 """Its standard deviation in pixels."""
+STILL = 0.1
+"""Grey levels of `copy_last`'s PD below which nothing moves: a gain over it would be a ratio to noise."""
+NOTHING_MOVES = "nothing moves in these windows"
+
+
+def relative_gain(distance: float, baseline: float, *, still: float = STILL) -> float | None:
+    """One minus the ratio of two distances: 0.2 is a fifth less than the baseline's. None where nothing moves.
+
+    Args:
+        distance: The model's; lower is better.
+        baseline: That of copying the last frame, in the same unit.
+        still: Baselines below it are those of windows in which nothing moves; in that unit.
+    """
+    return None if baseline < still else 1 - distance / baseline
+
+
+def gain_in_words(gain: float) -> str:
+    """`+63.9 %`."""
+    return f"{100 * gain:+.1f} %"
 
 
 @torch.no_grad()

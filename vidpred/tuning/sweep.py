@@ -24,6 +24,7 @@ from vidpred.data.clips import task_of
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.tracking.runs import Tracker
+from vidpred.training.metrics import NOTHING_MOVES, gain_in_words
 from vidpred.tuning.space import points
 from vidpred.tuning.trial import Trial
 from vidpred.workspace import atomic, fresh_folder
@@ -137,15 +138,14 @@ def sweep(
             "config": json.loads(chosen["config"]),
             "train": json.loads(chosen["train"]),
         }
-        figures = {
-            "val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4),
-            "val_gain": round(float(chosen["val_gain"]), 4),
-        }
+        figures = {"val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4)}
+        if pd.notna(chosen["val_gain"]):  # it is not there where nothing moves
+            figures["val_gain"] = round(float(chosen["val_gain"]), 4)
         with atomic(best) as part:
             part.write_text(yaml.safe_dump(choice, sort_keys=False))
         tracker.metrics(params.tune.steps, figures)
         tracker.artifact(best)
-    _show(table)
+    show_trials(table)
     return {
         "trials": len(table),
         "failed": int((table["error"] != "").sum()),
@@ -175,7 +175,8 @@ def _table(results: list[TrialResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _show(table: pd.DataFrame) -> None:
+def show_trials(table: pd.DataFrame) -> None:
+    """Prints trials, best first."""
     shown = Table(title="Trials, best first")
     for name in ("model", "varied", "steps", "val PD", "gain"):
         shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
@@ -185,6 +186,8 @@ def _show(table: pd.DataFrame) -> None:
         if row["error"]:
             shown.add_row(row["model"], varied, str(row["step"]), "failed", row["error"][:60])
         else:
-            figures = f"{row['perceptual_distance']:.2f}", f"{100 * row['val_gain']:+.1f} %"
-            shown.add_row(row["model"], varied, str(row["step"]), *figures)
+            gain = gain_in_words(row["val_gain"]) if pd.notna(row["val_gain"]) else "–"
+            shown.add_row(row["model"], varied, str(row["step"]), f"{row['perceptual_distance']:.2f}", gain)
+    if table["val_gain"].isna().all():
+        shown.caption = f"no gains: {NOTHING_MOVES}"
     Console(stderr=True).print(shown)
