@@ -189,7 +189,8 @@ class _Lines(logging.Handler):
 def set_up_logging() -> None:
     """Log lines for people, on stderr."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines()], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("aiobotocore", "botocore", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def run_stage(main: Callable[[], None]) -> None:

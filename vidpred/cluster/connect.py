@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,6 +41,7 @@ def connected() -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -47,6 +50,9 @@ def connected() -> Iterator[None]:
             ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise _unreachable(address, (str(error).splitlines() or [type(error).__name__])[0]) from None
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler aborts the process while its work still runs
+        signal.signal(signal.SIGTERM, before)
     try:
         yield
     finally:
@@ -66,5 +72,6 @@ def _probe(address: str) -> None:
 
 def _unreachable(address: str, why: str) -> UserError:
     return UserError(
-        f"no Ray cluster answers at RAY_ADDRESS={address} ({why}): start it, or unset RAY_ADDRESS to use this machine"
+        f"no Ray cluster answers at RAY_ADDRESS={address} ({why}): start it, set its RAY_AUTH_TOKEN if it wants one, or unset "
+        "RAY_ADDRESS to use this machine"
     )

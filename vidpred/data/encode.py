@@ -52,7 +52,8 @@ def _write(
                 video = video.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
             video = video.filter("scale", out_color_matrix="bt709", out_range="tv", flags=SCALING)
             video = video.filter("format", "yuv420p")
-            options |= {"vcodec": "libx264", "crf": crf, "movflags": "+faststart"}
+            # else x264 takes whatever instructions it finds, and now and then comes to other bytes
+            options |= {"vcodec": "libx264", "x264-params": "cpu-independent=1", "crf": crf, "movflags": "+faststart"}
             options |= {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
         arguments: list[str] = graph.get_args(graph.output(video, f"file:{part.resolve()}", format=kind, **options))
         try:
