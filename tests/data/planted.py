@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,24 +83,20 @@ def scene(seed: int, *, frames: int = 24, size: int = 160) -> np.ndarray:
     return np.stack(out)
 
 
-def takes(seed: int, *, frames: int = 24, size: int = 160) -> Iterable[np.ndarray]:
-    """Takes of one scene, without end: the same camera and room, another figure that walks through it."""
+def takes(seed: int, *, frames: int = 24, size: int = 160) -> Iterator[np.ndarray]:
+    """Takes of one scene, without end: the same camera and room, another figure that wanders through it."""
     rng = np.random.default_rng(seed)
     room = _canvas(rng, size)
     while True:
         height = int(rng.uniform(0.3, 0.5) * size)
-        top, left, step = (
-            rng.uniform(0, size - height),
-            rng.uniform(0, size * 0.7),
-            rng.choice([-1, 1]) * rng.uniform(2, 6),
-        )
-        colours = [tuple(int(v) for v in rng.integers(0, 256, 3)) for _ in range(2)]
+        turns, phases = rng.uniform(0.1, 0.35, 2), rng.uniform(0, 2 * np.pi, 2)
+        body, head = (tuple(int(v) for v in rng.integers(0, 256, 3)) for _ in range(2))
         out = []
         for t in range(frames):
             frame = room.copy()
-            x = int((left + step * t) % size)
-            cv2.rectangle(frame, (x, int(top)), (x + height // 4, int(top) + height), colours[0], -1)
-            cv2.circle(frame, (x + height // 8, int(top)), height // 7, colours[1], -1, cv2.LINE_AA)
+            x, y = (0.5 + 0.5 * np.sin(turns * t + phases)) * (size - height / 3, size - height)
+            cv2.rectangle(frame, (int(x), int(y)), (int(x) + height // 4, int(y) + height), body, -1)
+            cv2.circle(frame, (int(x) + height // 8, int(y)), height // 7, head, -1, cv2.LINE_AA)
             out.append(frame)
         yield np.stack(out)
 

@@ -22,7 +22,7 @@ def raw_clips(folder: Path, lengths: list[int]) -> dict[str, tuple[RawClip, np.n
         sha256 = hashlib.sha256(str(number).encode()).hexdigest()
         path = folder / f"{number}.rgb"
         path.write_bytes(frames.tobytes())
-        out[sha256] = (RawClip(f"{number}.gif", sha256, 0, f"g{number}", "", 10.0, 1.5, path, length), frames)
+        out[sha256] = (RawClip(f"{number}.gif", sha256, sha256, 0, f"g{number}", "", 10.0, 1.5, path, length), frames)
     return out
 
 

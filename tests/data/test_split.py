@@ -6,17 +6,29 @@ import itertools
 import logging
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from vidpred.config import SplitParams
-from vidpred.data.split import PARTS, figures, make_split, read_split, write_split
+from vidpred.data.selection import choose, copies_of
+from vidpred.data.split import PARTS, counted, figures, make_split, read_split, write_groups, write_split
 from vidpred.errors import UserError
-from vidpred.types import Clip, Segment
+from vidpred.records import Clip, Segment
 
 
-def clip(number: int, group: str, length: int = 20) -> Clip:
+def clip(number: int, group: str, length: int = 20, *, label: str = "", motion: float = 1.0, part: str = "") -> Clip:
     return Clip(
-        f"{number:016x}-0", f"{number}.gif", f"{number:064x}", group, "", "frames-0000.npy", 0, length, 10.0, 1.0
+        id=f"{number:016x}-0",
+        source=f"{number}.gif",
+        sha256=f"{number:064x}",
+        group=group,
+        label=label,
+        shard="frames-0000.npy",
+        offset=0,
+        length=length,
+        fps=10.0,
+        motion=motion,
+        part=part,
     )
 
 
@@ -94,6 +106,126 @@ def test_clips_too_short_for_three_windows_go_whole() -> None:
 def test_too_few_clips_are_told() -> None:
     with pytest.raises(UserError, match="leaves no window of 6 frames for"):
         make_split([clip(0, "a", 10), clip(1, "b", 4)], SplitParams(), span=6)
+
+
+def test_groups_of_near_duplicates_stay_whole() -> None:
+    clips = many(40)
+    names = [f"pair{int(c.group.removeprefix('group')) // 2}" for c in clips]
+    _, parts = make_split(clips, SplitParams(), span=6, groups=names)
+    of = [{names[s.clip] for s in parts[part]} for part in PARTS]
+    assert not any(a & b for a, b in itertools.combinations(of, 2))
+    told = figures(clips, parts, kind="group", asked="group", groups=names, pairs=20)
+    assert told["joined"] == {"pairs": 20, "groups": 40, "into": 20}
+    assert sum(told["groups"].values()) == 20
+    assert figures(clips, parts, kind="group", asked="group")["joined"] == {"pairs": 0, "groups": 0, "into": 0}
+
+
+def official(parts: dict[str, int], *, without: int = 0) -> list[Clip]:
+    rows = [part for part, count in parts.items() for _ in range(count)] + [""] * without
+    return [clip(i, f"g{i}", part=part) for i, part in enumerate(rows)]
+
+
+def test_the_official_split_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    clips = official({"train": 5, "val": 3, "test": 4})
+    kind, parts = make_split(clips, SplitParams(kind="official"), span=6)
+    assert kind == "official"
+    assert {part: [clips[s.clip].part for s in parts[part]] for part in PARTS} == {
+        "train": ["train"] * 5,
+        "val": ["val"] * 3,
+        "test": ["test"] * 4,
+    }
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("without", "text"), [(1, "1 clip is in no part"), (2, "2 clips are in no part")])
+def test_clips_without_an_official_part_train(without: int, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    clips = official({"train": 5, "val": 3, "test": 4}, without=without)
+    _, parts = make_split(clips, SplitParams(kind="official"), span=6)
+    assert len(parts["train"]) == 5 + without
+    assert text in caplog.text
+
+
+def test_where_the_official_split_has_no_val_train_gives_whole_groups() -> None:
+    clips = official({"test": 10, "train": 100})
+    names = [f"g{i // 2}" for i in range(len(clips))]
+    _, parts = make_split(clips, SplitParams(kind="official", val=0.2), span=6, groups=names)
+    assert {s.clip for s in parts["test"]} == set(range(10))
+    assert 10 <= len(parts["val"]) <= 35
+    assert not {names[s.clip] for s in parts["val"]} & {names[s.clip] for s in parts["train"]}
+    few = official({"test": 1, "train": 2})
+    for seed in range(8):
+        _, parts = make_split(few, SplitParams(kind="official", seed=seed), span=6)
+        assert [len(parts[part]) for part in PARTS] == [1, 1, 1]
+
+
+def test_an_official_split_that_cannot_be_made_is_told() -> None:
+    with pytest.raises(UserError, match=r"no clip says which part it is of: take split.kind: group"):
+        make_split(many(5), SplitParams(kind="official"), span=6)
+    with pytest.raises(UserError, match=r"0.gif is of the part 'dev': give train, val or test"):
+        make_split(official({"dev": 1, "test": 3}), SplitParams(kind="official"), span=6)
+    with pytest.raises(UserError, match=r"for test \(5 of 5 clips hold one, in 5 groups\): take split.kind: group"):
+        make_split(official({"train": 5}), SplitParams(kind="official"), span=6)
+
+
+def classes() -> list[Clip]:
+    motions = {"run": [4.0, 6.0], "sit": [0.1, 0.2], "talk": [1.5, 0.1], "": [0.0]}
+    labels = [(label, motion) for label, values in motions.items() for motion in values]
+    return [clip(i, f"g{i}", label=label, motion=motion) for i, (label, motion) in enumerate(labels)]
+
+
+def test_classes_that_are_dropped_or_do_not_move_are_left_out() -> None:
+    clips = [*classes(), clip(9, "g9", length=4)]
+    chosen = choose(clips, SplitParams(drop_labels=["run"], min_class_motion=0.5), span=6)
+    assert [clips[row].label for row in chosen.rows] == ["talk", "talk", ""]
+    parts = {part: [] for part in PARTS}
+    told = figures(clips, parts, kind="group", asked="group", left_out=chosen.left_out)
+    assert told["left_out"] == {"class dropped": 2, "class stands still": 2, "short": 1}
+    assert told["classes_left_out"] == {"run": 2, "sit": 2}
+    assert choose(clips, SplitParams(), span=6).rows == list(range(7))
+
+
+def test_classes_that_cannot_be_left_out_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match=r"drop_labels: no clip has the label 'jump': there are run, sit, talk$"):
+        choose(classes(), SplitParams(drop_labels=["jump"]), span=6)
+    with pytest.raises(UserError, match="no clip has the label 'jump': no clip has any"):
+        choose(many(3), SplitParams(drop_labels=["jump"]), span=6)
+    labelled = [c for c in classes() if c.label]
+    with pytest.raises(UserError, match="leave none of 6 clips"):
+        choose(labelled, SplitParams(min_class_motion=50), span=6)
+    choose(many(3), SplitParams(min_class_motion=50), span=6)
+    assert "min_class_motion has no effect: no clip has a label" in caplog.text
+
+
+def test_of_copies_in_a_split_by_time_the_longest_stays() -> None:
+    clips = [clip(0, "a", 30), clip(1, "b", 50), clip(2, "c", 40), clip(3, "d", 60), clip(4, "e", 20)]
+    assert copies_of(clips, range(5), [(0, 1), (1, 2)]) == {0: 1, 2: 1}
+    # 0 and 2 are each like 4, but not like each other
+    assert copies_of(clips, range(5), [(0, 4), (2, 4)]) == {4: 2}
+    assert copies_of(clips, [0, 4], []) == {}
+
+
+def test_what_became_of_each_clip_is_listed(tmp_path: Path) -> None:
+    clips = [clip(0, "b"), clip(1, "a"), clip(2, "c", 60), clip(3, "d", 4)]
+    parts = {"train": [Segment(0, 0, 20), Segment(2, 0, 20)], "val": [Segment(1, 0, 20)], "test": [Segment(2, 40, 20)]}
+    write_groups(tmp_path, clips, parts, groups=["a", "a", "c", "d"], left_out={3: "short"})
+    rows = pq.read_table(tmp_path / "groups.parquet").to_pylist()
+    assert [(r["source"], r["group"], r["joined"], r["part"], r["reason"]) for r in rows] == [
+        ("0.gif", "b", "a", "train", ""),
+        ("1.gif", "a", "a", "val", ""),
+        ("2.gif", "c", "c", "train test", ""),
+        ("3.gif", "d", "d", "", "short"),
+    ]
+
+
+def test_one_is_not_told_as_many() -> None:
+    assert [counted(1, "clip"), counted(0, "clip"), counted(1, "class"), counted(3, "class")] == [
+        "1 clip",
+        "0 clips",
+        "1 class",
+        "3 classes",
+    ]
+    with pytest.raises(UserError, match=r"\(1 of 1 clip holds one, in 1 group\)"):
+        make_split([clip(0, "a", 10)], SplitParams(), span=6)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

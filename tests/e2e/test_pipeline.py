@@ -88,5 +88,5 @@ def test_a_wrong_parameter_is_named(ran: Project) -> None:
         told = ran.run("dvc", "repro", "train", ok=False)
     finally:
         params.write_text(before)
-    assert "train.ema_decay: Input should be less than 1" in told
+    assert "train.ema_decay is 99: it must be less than 1" in told
     assert "Traceback" not in told

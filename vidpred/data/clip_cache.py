@@ -195,17 +195,17 @@ def make_frames(
     try:
         jobs = [Job(files / unit.file, unit.start_seconds, unit.end_seconds) for unit in units]
         results = decode_to(folder, jobs, plan.look, ffmpeg=binary, timeout_seconds=plan.timeout_seconds, stop=stop)
-        return {unit.key: _keep(unit, result, store, plan) for unit, result in zip(units, results, strict=True)}
+        return {unit.key: _keep(unit, result, folder, store, plan) for unit, result in zip(units, results, strict=True)}
     finally:
         remove_folder(folder)
 
 
-def _keep(unit: Unit, result: Decoded | MediaError, store: Path, plan: Plan) -> dict[str, Any]:
-    """Writes what came out for a unit to its place; gives the note."""
+def _keep(unit: Unit, result: Decoded | MediaError, folder: Path, store: Path, plan: Plan) -> dict[str, Any]:
+    """Brings what came out for a unit in `folder` to its place; gives the note."""
     if isinstance(result, MediaError):
         note: dict[str, Any] = {"failed": str(result)}
         if not str(result).startswith(_PASSING):
-            _write_note(store / f"{unit.key}.json", note)
+            _place_note(store / f"{unit.key}.json", note, folder)
         return note
     look = plan.look
     frames = _mapped(result.raw, (len(result.times), look.height, look.width, 3))
@@ -234,8 +234,7 @@ def _keep(unit: Unit, result: Decoded | MediaError, store: Path, plan: Plan) -> 
         kept.append(scene.frames)
         first += len(scene.frames)
     if kept:
-        with atomic(store / f"{unit.key}.rgb") as part:
-            _write(part, result.raw, frames, np.concatenate(kept))
+        _place_frames(store / f"{unit.key}.rgb", result.raw, frames, np.concatenate(kept))
     note = {
         "height": result.facts.height,
         "width": result.facts.width,
@@ -251,7 +250,7 @@ def _keep(unit: Unit, result: Decoded | MediaError, store: Path, plan: Plan) -> 
         "scenes": len(found.scenes),
         "clips": clips,
     }
-    _write_note(store / f"{unit.key}.json", note)
+    _place_note(store / f"{unit.key}.json", note, folder)
     return note
 
 
@@ -262,18 +261,20 @@ def _mapped(raw: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
     return np.asarray(np.memmap(raw, np.uint8, "r", shape=shape))
 
 
-def _write_note(path: Path, note: Mapping[str, Any]) -> None:
-    with atomic(path) as part:
-        part.write_text(json.dumps(note, sort_keys=True))
+def _place_note(path: Path, note: Mapping[str, Any], folder: Path) -> None:
+    """Writes a note in the folder of the work, then renames."""
+    part = folder / "note.json"
+    part.write_text(json.dumps(note, sort_keys=True))
+    part.replace(path)
 
 
-def _write(part: Path, raw: Path, frames: np.ndarray, picked: np.ndarray) -> None:
+def _place_frames(path: Path, raw: Path, frames: np.ndarray, picked: np.ndarray) -> None:
     """Writes the picked frames; where all are taken as they are, the file is moved."""
     if len(picked) == len(frames) and np.array_equal(picked, np.arange(len(frames))):
-        raw.replace(part)
+        raw.replace(path)
         return
     block = max(1, _BLOCK_BYTES // frames[0].size)
-    with part.open("wb") as file:
+    with atomic(path) as part, part.open("wb") as file:
         for at in range(0, len(picked), block):
             file.write(frames[picked[at : at + block]].data)
 

@@ -67,11 +67,8 @@ def errors_told(told: str) -> list[str]:
 
 
 def no_room_told(told: str) -> str:
-    """The complaint that nothing more can be written here, or an empty string: no fault of the file that was read."""
-    begun = list(_MAPPING.finditer(told))
-    if not begun:  # nothing has been written yet
-        return ""
-    return next((line for line in errors_told(told[begun[-1].end() :]) if _NO_ROOM.search(line)), "")
+    """The complaint that nothing more can be written here, or an empty string; a file's own title may read like it."""
+    return next((line for line in errors_told(told) if _NO_ROOM.search(line)), "")
 
 
 def reason_told(told: str, *, max_pixels: int = 0) -> str:

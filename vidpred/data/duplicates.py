@@ -222,7 +222,7 @@ class _Table:
         agree = np.zeros((len(parts) * ASKED, len(self._clips)), bool)
         for query, neighbour, _ in self._neighbours.of(queries):
             agree[row[query], self._clip[neighbour]] = True
-        frames = agree.reshape(len(asking), len(VIEWS), ASKED, len(self._clips)).sum(2)
+        frames = agree.reshape(len(asking), len(VIEWS), ASKED, len(self._clips)).sum(2, dtype=np.uint8)
         for one, other in np.argwhere(frames.max(1) >= LEAST):
             if groups[asking[one]] != groups[other]:
                 yield asking[one], int(other)

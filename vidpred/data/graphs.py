@@ -206,7 +206,7 @@ def merged(jobs: Sequence[Sequence[str]]) -> list[str]:
         at = arguments.index("-filter_complex")
         inputs += arguments[:at]
         graphs.append(_LABEL.sub(rf"[j{number}\1]", arguments[at + 1]).replace("[0:V]", f"[{number}:V]"))
-        outputs += [_LABEL.sub(rf"[j{number}\1]", value) for value in arguments[at + 2 :]]
+        outputs += [_LABEL.sub(rf"[j{number}\1]", value) if "[" in value else value for value in arguments[at + 2 :]]
     return [*inputs, "-filter_complex", ";".join(graphs), *outputs]
 
 

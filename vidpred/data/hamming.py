@@ -26,7 +26,7 @@ class Neighbours:
             bits: In how many a neighbour may differ.
         """
         self._bits = bits
-        self._width = _BITS // (bits + 1)
+        self._width = min(16, _BITS // (bits + 1))
         self._bands: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for band in range(bits + 1):
             order, edges = self._sorted(hashes, band)

@@ -34,7 +34,7 @@ _ALWAYS = ("-nostdin", "-hide_banner", "-nostats", "-filter_complex_threads", "1
 
 # glibc reserves 64 MiB of address space for each thread's arena
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
-_TICK_SECONDS = 0.05
+_TICK_SECONDS, _GATHERED_SECONDS = 0.05, 0.005
 _PIECE_BYTES = 1 << 16
 _ENDED = re.compile(r"^\[info\] Exiting normally, received signal \d+", re.MULTILINE)
 _TOLD_BYTES = 16 << 20
@@ -181,5 +181,7 @@ def _heard(
                 process.wait()
                 return told.decode(errors="replace")
             told += piece
+            # ffmpeg writes word by word: a thousand times for a batch of files, and each would wake us
+            time.sleep(_GATHERED_SECONDS)
             if len(told) > _TOLD_BYTES:
                 raise MediaError(f"damaged: ffmpeg has more than {_TOLD_BYTES >> 20} MiB to say about it")

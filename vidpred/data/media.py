@@ -11,6 +11,7 @@ doubt in a batch is done again alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -42,6 +43,7 @@ BATCH = 32
 _TINY_GIF_BYTES, _TINY_GIF_PIXELS, _TINY_BYTES = 1 << 20, 1 << 20, 1 << 17
 _BARS_LEAVE = 0.25
 """Share of the frame that must remain: a picture that is mostly black has no bars."""
+_ROOM_BYTES, _TRIES = 1 << 20, 3
 _LATE = 1.05
 """By so many frames a part may begin late, since it may begin between two; by more where the jump to it led too far."""
 _SHORTEST_DELAY, _GIF_DELAY = 20_000, 100_000
@@ -200,7 +202,18 @@ class _Runner:
         return not len(begins) or begins[0] / 1e6 > _LATE / facts.fps
 
     def _run(self, jobs: Sequence[Sequence[str]]) -> tuple[int, str]:
-        status, told = run(
+        status, told = self._run_once(jobs)
+        for _ in range(_TRIES):
+            complaint = no_room_told(told)
+            if not complaint:
+                break
+            if _full(self._folder):
+                raise UserError(f"{self._folder} cannot be written ({complaint}): free some space, then run it again")
+            status, told = self._run_once(jobs)  # there is room again, or a file only says so
+        return status, told
+
+    def _run_once(self, jobs: Sequence[Sequence[str]]) -> tuple[int, str]:
+        return run(
             ["-v", "level+info", *merged(jobs), "-y"],
             ffmpeg=self._ffmpeg,
             timeout_seconds=self._timeout_seconds,
@@ -208,9 +221,6 @@ class _Runner:
             folder=self._folder,
             stop=self._stop,
         )
-        if complaint := no_room_told(told):
-            raise UserError(f"{self._folder} cannot be written ({complaint}): free some space, then run it again")
-        return status, told
 
     def _arguments(self, number: int, job: Job, box: Box | None, reading: Reading) -> list[str]:
         """ffmpeg's arguments for one job: raw frames, and beside them a line a frame with its time."""
@@ -261,6 +271,23 @@ class _Runner:
         end = max(min(end, most), int(begins[-1]) + 1) - int(begins[0])
         times = np.maximum.accumulate(begins - begins[0]) / 1e6
         return Decoded(raw=raw, times=times, end_seconds=end / 1e6, facts=facts, bars=bars)
+
+
+def _full(folder: Path) -> bool:
+    """Whether the largest of the files that ffmpeg wrote into a folder cannot grow any more."""
+    sizes = {path: path.stat().st_size for path in folder.glob("*.rgb")}
+    largest = max(sizes, key=lambda path: sizes[path], default=folder / "0.rgb")
+    try:
+        with largest.open("ab") as file:
+            file.write(bytes(_ROOM_BYTES))
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    finally:
+        if largest in sizes:
+            os.truncate(largest, sizes[largest])
+        else:
+            largest.unlink(missing_ok=True)
+    return False
 
 
 def _box(notes: Path, facts: Facts) -> Box | None:

@@ -11,13 +11,17 @@ In: clips as raw frames, one file each (transcode.py). Out, in one folder:
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,12 +29,13 @@ import pyarrow.parquet as pq
 
 from vidpred.errors import UserError
 from vidpred.records import Clip
-from vidpred.workspace import atomic, digest, write_json
+from vidpred.workspace import atomic, cores, digest, write_json
 
 FORMAT = 2
 """Of the folder; another one is not read."""
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
+"""Read, written and hashed at once: few enough to stay in the processor's cache meanwhile."""
 
 _INDEX = pa.schema(
     [
@@ -122,7 +127,7 @@ def bucket_of(sha256: str, buckets: int) -> int:
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Writes rows as Parquet to a temporary name, then renames."""
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    table = pa.Table.from_pylist(list(rows), schema=schema)
     with atomic(path) as part:
         pq.write_table(table, part, compression="zstd")
 
@@ -156,15 +161,15 @@ def write_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     placed = sorted(clips, key=lambda clip: (bucket_of(clip.sha256, buckets), clip.sha256, clip.key, clip.number))
+    members = {
+        f"frames-{bucket:04d}.npy": list(own)
+        for bucket, own in groupby(placed, lambda clip: bucket_of(clip.sha256, buckets))
+    }
+    shards = _write_all(folder, members, height, width)
     index: list[Clip] = []
-    shards: dict[str, dict[str, Any]] = {}
-    for bucket in sorted({bucket_of(clip.sha256, buckets) for clip in placed}):
-        name = f"frames-{bucket:04d}.npy"
-        members = [clip for clip in placed if bucket_of(clip.sha256, buckets) == bucket]
-        offsets = np.cumsum([0, *(clip.length for clip in members)]).tolist()
-        sha256 = _write_frames(folder / name, members, (offsets[-1], height, width, 3))
-        shards[name] = {"sha256": sha256, "frames": offsets[-1]}
-        for clip, offset in zip(members, offsets, strict=False):
+    for name, own in members.items():
+        offsets = np.cumsum([0, *(clip.length for clip in own)]).tolist()
+        for clip, offset in zip(own, offsets, strict=False):
             index.append(
                 Clip(
                     id=f"{clip.key[:16]}-{clip.number}",
@@ -181,7 +186,7 @@ def write_shards(
                     part=clip.part,
                 )
             )
-    rows = [dataclasses.asdict(clip) for clip in index]
+    rows = [dict(vars(clip)) for clip in index]
     data_id = digest({"format": FORMAT, "shards": shards, "index": rows})
     write_table(folder / "sources.parquet", sources, SOURCES)
     write_table(folder / "index.parquet", rows, _INDEX)
@@ -203,28 +208,51 @@ def write_shards(
     return data_id
 
 
-def _write_frames(path: Path, clips: Sequence[RawClip], shape: tuple[int, int, int, int]) -> str:
+def _write_all(
+    folder: Path, members: Mapping[str, Sequence[RawClip]], height: int, width: int
+) -> dict[str, dict[str, Any]]:
+    """Writes the shards side by side; gives sha256 and frames of each, by name, in order."""
+    stop = threading.Event()
+
+    def one(name: str) -> dict[str, Any]:
+        frames = sum(clip.length for clip in members[name])
+        sha256 = _write_frames(folder / name, members[name], (frames, height, width, 3), stop)
+        return {"sha256": sha256, "frames": frames}
+
+    with ThreadPoolExecutor(cores(), thread_name_prefix="shards") as pool:
+        try:
+            return dict(zip(members, pool.map(one, members), strict=True))
+        except BaseException:  # Ctrl-C too: a shard may take minutes
+            stop.set()
+            raise
+
+
+def _write_frames(path: Path, clips: Sequence[RawClip], shape: tuple[int, int, int, int], stop: threading.Event) -> str:
     """Strings raw clips together behind a .npy header; gives the file's sha256."""
-    seen = hashlib.sha256()
-    with atomic(path) as part:
-        with part.open("wb") as file:
-            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for clip in clips:
-                _copy(clip, shape[1] * shape[2] * shape[3], file)
-        with part.open("rb") as file:
-            seen = hashlib.file_digest(file, "sha256")
+    header = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    seen = hashlib.sha256(header.getbuffer())
+    room = memoryview(bytearray(_BLOCK_BYTES))
+    with atomic(path) as part, part.open("wb") as file:
+        file.write(header.getbuffer())
+        for clip in clips:
+            for block in _blocks(clip, math.prod(shape[1:]), room):
+                if stop.is_set():
+                    raise CancelledError
+                file.write(block)
+                seen.update(block)  # while the bytes are at hand
     return seen.hexdigest()
 
 
-def _copy(clip: RawClip, frame_bytes: int, into: BinaryIO) -> None:
-    """Writes a clip's frames behind what is there."""
+def _blocks(clip: RawClip, frame_bytes: int, room: memoryview) -> Iterator[memoryview]:
+    """A clip's frames, block by block, each read into `room`."""
     left = clip.length * frame_bytes
-    with clip.frames.open("rb") as raw:
+    with clip.frames.open("rb", buffering=0) as raw:
         raw.seek(clip.first * frame_bytes)
-        while left and (block := raw.read(min(left, _BLOCK_BYTES))):
-            into.write(block)
-            left -= len(block)
+        while left and (count := raw.readinto(room[: min(left, len(room))])):
+            yield room[:count]
+            left -= count
     if left:
         raise UserError(f"{clip.frames} ends {left} bytes too early: delete it, then run the stage again")
 

@@ -51,10 +51,12 @@ def read_sources(raw: Path) -> list[dict[str, Any]]:
         UserError: fetch has not finished.
     """
     try:
-        lines = (raw / "sources.jsonl").read_text().splitlines()
+        text = (raw / "sources.jsonl").read_text()
     except FileNotFoundError:
         raise UserError(f"{raw} holds no sources.jsonl: run `dvc repro fetch`") from None
-    return [json.loads(line) for line in lines]
+    # read as one array, the rows share the names of their fields: half the memory
+    rows: list[dict[str, Any]] = json.loads(f"[{','.join(text.splitlines())}]")
+    return rows
 
 
 def transcode(
