@@ -1,4 +1,4 @@
-"""What is decoded: GIFs and videos with texture and motion, made from a seed, in folders as `vidpred fetch` leaves them.
+"""What is decoded: GIFs and videos with texture and motion, made from a seed, in folders as fetch leaves them.
 
 In: sizes and seeds, or a folder of real GIFs. Out: files. Flat shapes would flatter every contestant: they compress to
 nothing and decode in no time. The GIFs are as large as the 8-frame GIFs of UCF-101 that are passed around (100 to

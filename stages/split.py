@@ -10,7 +10,7 @@ from typing import Any
 from vidpred.config import Params, load_params
 from vidpred.data.duplicates import group_names, near_duplicates
 from vidpred.data.leakage import Checked, copies_across, report, source_of, told
-from vidpred.data.selection import choose, copies_of, standing_still
+from vidpred.data.selection import choose, copies_of, doubts, standing_still
 from vidpred.data.shards import Shards
 from vidpred.data.split import counted, figures, kind_of, make_split, write_groups, write_split
 from vidpred.errors import UserError
@@ -41,6 +41,8 @@ def main() -> None:
     )
     write_json(RESULTS / "summary.json", summary)
     _tell(summary)
+    for doubt in doubts(clips, split, groups, kind):
+        log.warning("%s", doubt)
     still, windows = standing_still(shards, split["test"], span=span, interval=params.task.interval)
     if 2 * still > windows:
         log.warning(

@@ -96,9 +96,9 @@ class TranscodeParams(Section):
     """A cut: a frame that differs from the one before by so many grey levels in the mean, and by far more than its
     neighbours do. Clips end there. null: cuts are not looked for."""
     freeze_threshold: Annotated[float, Field(ge=0, lt=255)] = 0.2
-    """A frame of the source that differs by no more grey levels in the mean repeats the one before."""
+    """A frame of the source that differs by no more grey levels in the mean from the first of a picture repeats it."""
     max_freeze_seconds: Annotated[float, Field(gt=0)] | None = 0.35
-    """A picture that stands still for longer ends the clip; the next begins where it moves again. null: never."""
+    """A picture that stands still for longer ends the clip; the next begins with its last repeat. null: never."""
     min_motion: Annotated[float, Field(ge=0, lt=255)] = 0.1
     """A clip whose neighbouring frames differ by fewer grey levels in the mean is dropped."""
     min_frames: Count = 6

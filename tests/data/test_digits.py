@@ -10,7 +10,7 @@ import yaml
 from sklearn.datasets import load_digits
 
 from vidpred.config import Params
-from vidpred.data import digits, media
+from vidpred.data import digits, launch, media
 from vidpred.data.split import make_split
 from vidpred.types import Clip
 
@@ -54,7 +54,7 @@ def test_its_gif_is_exact(tmp_path: Path, recipe: digits.Recipe, images: tuple[n
     frames = digits.rendered(recipe, digits.planned(recipe, images[1])[0], images[0])
     digits.write_clip(tmp_path / "a.gif", frames, recipe.fps)
     read = media.decode(
-        tmp_path / "a.gif", height=recipe.size, width=recipe.size, fps=recipe.fps, ffmpeg=media.ffmpeg_binary()
+        tmp_path / "a.gif", height=recipe.size, width=recipe.size, fps=recipe.fps, ffmpeg=launch.ffmpeg_binary()
     )
     np.testing.assert_array_equal(read, frames)
 

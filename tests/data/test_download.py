@@ -443,6 +443,16 @@ def test_certificates_are_checked_against_the_name(
     assert str(long[0]).startswith("length: ")
 
 
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "127.0.0.1.", "localhost."])
+def test_what_a_proxy_would_take_for_this_machine_is_refused(
+    tmp_path: Path, settings: FetchParams, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    closed = settings.model_copy(update={"allow_private": False})
+    (outcome,) = download_all([Item(f"http://{host}/a.gif")], tmp_path, closed, pause_seconds=0.01)
+    assert str(outcome) == "private address: fetch.allow_private is false"
+
+
 def test_public_addresses() -> None:
     for address in ("8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"):
         assert addresses.public(address), address
@@ -455,6 +465,10 @@ def test_public_addresses() -> None:
         "192.0.2.1",
         "::",
         "255.255.255.255",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "::127.0.0.1",
+        "fec0::1",
     ):
         assert ipaddress.ip_address(address.split("%")[0])
         assert not addresses.public(address), address

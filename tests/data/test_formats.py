@@ -696,7 +696,7 @@ def test_cuts_freezes_and_stills_are_counted(tmp_path: Path, ffmpeg: Path) -> No
     reasons = {name: row["reason"] for name, row in rows.items() if row["reason"]}
     assert reasons["still"].startswith("frozen: 19 of 20 frames repeat")
     assert reasons["drift"].startswith("too little motion: 0.0")
-    assert reasons["short"] == "too short: 4 frames, 6 needed"
+    assert reasons["short"] == "too short: 4 frames at 10 fps, 6 needed (transcode.min_frames)"
     assert reasons["cut up"].startswith("cut up: 7 cuts")
     assert {name: row["cuts"] for name, row in rows.items()} == dict.fromkeys(files, 0) | {"cut": 1, "cut up": 7}
     assert {name: row["freezes"] for name, row in rows.items() if row["freezes"]} == {

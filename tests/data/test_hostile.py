@@ -482,22 +482,28 @@ def test_any_name_will_do(tmp_path: Path) -> None:
 # batches
 
 
-def test_good_files_are_the_same_whatever_stands_beside_them(good: dict[str, Path], bad: dict[str, Path]) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_good_files_are_the_same_whatever_stands_beside_them(
+    good: dict[str, Path], bad: dict[str, Path], step: int
+) -> None:
     alone = {name: summed(read(path, LOOK)) for name, path in good.items()}
     assert {told["count"] for told in alone.values()} == {9, 6, 12}
     paths = list(good.values())
     for name, result in zip(good, read_all(paths, LOOK), strict=True):
         assert summed(result) == alone[name], name
     names = list(good)
-    for number, (kind, path) in enumerate(bad.items()):
-        four = [names[(number + step) % len(names)] for step in range(4)]
+    for number, (kind, path) in enumerate(list(bad.items())[::step]):
+        four = [names[(number + more) % len(names)] for more in range(4)]
         before, after = [good[name] for name in four[:2]], [good[name] for name in four[2:]]
         results = read_all([*before, path, *after], LOOK)
         assert isinstance(results.pop(2), MediaError), kind
         assert [summed(result) for result in results] == [alone[name] for name in four], kind
 
 
-@pytest.mark.parametrize("look", [LOOK, Look(20, 28, fit="pad", background="#204060", crop_bars=True, max_seconds=0.6)])
+OTHER_LOOK = Look(20, 28, fit="pad", background="#204060", crop_bars=True, max_seconds=0.6)
+
+
+@pytest.mark.parametrize("look", [LOOK, pytest.param(OTHER_LOOK, marks=pytest.mark.slow)], ids=["usual", "other"])
 def test_bars_parts_and_backgrounds_do_not_depend_on_batches(
     good: dict[str, Path], bad: dict[str, Path], look: Look
 ) -> None:
@@ -568,14 +574,14 @@ def notes_of(
     return notes
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.slow)])
 def test_notes_do_not_depend_on_subsets_and_orders(
     tmp_path: Path, good: dict[str, Path], bad: dict[str, Path], imitations: dict[str, Path], rounds: int
 ) -> None:
     files = tmp_path / "files"
     files.mkdir()
     units = []
-    for path in [*good.values(), *imitations.values(), *bad.values(), *flips(tmp_path, 20)]:
+    for path in [*good.values(), *imitations.values(), *bad.values(), *flips(tmp_path, 4 * rounds)]:
         if not path.is_file():
             continue
         key = hashlib.sha256(path.name.encode()).hexdigest()
@@ -584,7 +590,7 @@ def test_notes_do_not_depend_on_subsets_and_orders(
     plan = Plan.of(TranscodeParams(height=24, width=24, max_seconds=10, max_frames=300), launch.ffmpeg_version())
     alone = notes_of(units, files, tmp_path / "alone", plan, [[unit] for unit in units])
     assert sum("failed" in note for note in alone.values()) > 40
-    assert sum("failed" not in note for note in alone.values()) > 15
+    assert sum("failed" not in note for note in alone.values()) >= 15
     rng = random.Random(9)
     for number in range(rounds):
         some = rng.sample(units, rng.randint(len(units) // 2, len(units)))
@@ -597,7 +603,10 @@ def test_notes_do_not_depend_on_subsets_and_orders(
         assert found == {unit.key: alone[unit.key] for unit in some}
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+OTHER_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, *(pytest.param(s, marks=pytest.mark.slow) for s in OTHER_SIGNALS)])
 def test_an_ffmpeg_that_was_ended_has_found_no_fault_in_its_file(tmp_path: Path, ended_by: signal.Signals) -> None:
     """By Ctrl-C in a terminal, by a job scheduler, by the kernel for want of memory: the file is tried again."""
     (tmp_path / "slow.gif").write_bytes(canvas(6300, 6300) + dot() * 5000 + b";")
@@ -607,8 +616,9 @@ def test_an_ffmpeg_that_was_ended_has_found_no_fault_in_its_file(tmp_path: Path,
     with ThreadPoolExecutor(1) as pool:
         notes = pool.submit(make_frames, units, tmp_path, store, plan, binary=FFMPEG)
         running: list[psutil.Process] = []
-        while not (running and running[0].name().startswith("ffmpeg") and list(store.rglob("0.rgb"))):
-            running = psutil.Process().children()
+        while not (running and list(store.rglob("0.rgb"))):
+            assert not notes.done(), notes.result()
+            running = [child for child in psutil.Process().children() if child.name().startswith("ffmpeg")]
             time.sleep(0.02)
         assert os.getpgid(running[0].pid) != os.getpgid(0)  # what is typed here does not reach it
         running[0].send_signal(ended_by)
@@ -617,6 +627,7 @@ def test_an_ffmpeg_that_was_ended_has_found_no_fault_in_its_file(tmp_path: Path,
     assert not list(store.iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_that_takes_too_long_does_not_take_the_others_with_it(tmp_path: Path, good: dict[str, Path]) -> None:
     """Small enough to share a process, and far more work than the time allows."""
     path = tmp_path / "slow.mp4"

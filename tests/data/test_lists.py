@@ -99,8 +99,17 @@ def test_a_list_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"url\n\xff\xfe\n")
     with pytest.raises(UserError, match="cannot be read as text"):
         list(read_list(tmp_path / "b.csv", "b.csv", suffix=".csv"))
-    with pytest.raises(UserError, match="cannot be read as text"):
-        read(tmp_path / "c.csv", f'url\n"{"x" * 200_000}"\n')
+
+
+def test_a_quotation_mark_too_few_costs_its_own_line_only(tmp_path: Path) -> None:
+    rows = read(
+        tmp_path / "a.csv", 'url,caption\nhttp://x/1.gif,"a cat\nhttp://x/2.gif,"two, three"\nhttp://x/3.gif,\n'
+    )
+    assert rows[0] == BadRow("line 2", "bad row: line 2: a quotation mark is not closed in it")
+    assert [row.name for row in rows[1:]] == ["http://x/2.gif", "http://x/3.gif"]
+    (long, good) = read(tmp_path / "b.csv", f"url\n{'x' * 200_000}\nhttp://x/1.gif\n")
+    assert isinstance(long, BadRow)
+    assert good.name == "http://x/1.gif"
 
 
 def test_the_layouts_of_the_catalog(tmp_path: Path) -> None:

@@ -223,6 +223,13 @@ def test_a_still_gives_nothing() -> None:
     assert shown(found(greys(7), np.zeros(1), 20.0)) == []
 
 
+@pytest.mark.parametrize("fps", [10, 25, 60])
+def test_a_picture_that_hangs_at_the_end_is_no_clip_of_its_own(fps: float) -> None:
+    result = found(greys(0, 40, 80, 120, 160, *[200] * 8), clock(13), 1.3, fps=fps)
+    assert len(result.scenes) == 1
+    assert result.freezes == 1
+
+
 def test_a_cut_right_behind_a_freeze() -> None:
     frames = greys(10, 20, 30, 40, 40, 40, 40, 40, 200, 202, 204, 206)
     scenes = found(frames, clock(12), 1.2)

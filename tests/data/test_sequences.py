@@ -7,6 +7,7 @@ import random
 import resource
 import struct
 import subprocess
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -115,6 +116,19 @@ def test_what_follows_an_image_is_left_out(tmp_path: Path) -> None:
     png = [picture(n, "PNG") for n in range(2)]
     pack_images([io.BytesIO(image + b"after\x89PNG\r\n\x1a\n") for image in png], out, max_bytes=1 << 20)
     assert out.read_bytes() == b"".join(png)
+
+
+def test_a_jpeg_that_is_one_long_marker_is_told_at_once(tmp_path: Path) -> None:
+    whole = picture(0)
+    scan = whole.index(b"\xff\xda")
+    began = time.process_time()
+    with pytest.raises(SequenceError):
+        pack_images(
+            [io.BytesIO(whole), io.BytesIO(whole[: scan + 14] + b"\xff" * 1_000_000)],
+            tmp_path / "out",
+            max_bytes=1 << 22,
+        )
+    assert time.process_time() - began < 5
 
 
 def test_images_that_are_no_sequence(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vidpred.config import SplitParams
-from vidpred.data.selection import choose, copies_of
+from vidpred.data.selection import choose, copies_of, doubts
 from vidpred.data.split import PARTS, counted, figures, make_split, read_split, write_groups, write_split
 from vidpred.errors import UserError
 from vidpred.records import Clip, Segment
@@ -38,6 +38,26 @@ def many(groups: int, each: int = 3) -> list[Clip]:
 
 def groups_of(clips: list[Clip], segments: list[Segment]) -> set[str]:
     return {clips[s.clip].group for s in segments}
+
+
+def doubted(clips: list[Clip], params: SplitParams) -> str:
+    kind, parts = make_split(clips, params, span=6)
+    return "\n".join(doubts(clips, parts, [c.group for c in clips], kind))
+
+
+def test_what_makes_a_split_doubtful_is_said() -> None:
+    assert doubted(many(200), SplitParams()) == ""
+    assert "test has 1 group; below 20" in doubted(many(3), SplitParams())
+    listed = [
+        clip(0, "a", part="train"),
+        clip(1, "b", part="test"),
+        clip(2, "c", part="train"),
+        clip(3, "b", part="train"),
+    ]
+    told = doubted(listed, SplitParams(kind="official"))
+    assert "1 group in several parts, such as b" in told
+    assert "has no val: 1 group of train" in told
+    assert "only split.kind: official follows" in doubted(listed, SplitParams())
 
 
 def test_groups_stay_whole_and_shares_are_near() -> None:

@@ -160,6 +160,6 @@ def test_real_clips(shared_data: Path, tmp_path: Path) -> None:
     summary = made(folder, tmp_path, "shards", params=TranscodeParams(max_seconds=3, max_freeze_seconds=None))
     reasons = {row["name"]: row["reason"] for row in pq.read_table(tmp_path / "shards" / "sources.parquet").to_pylist()}
     assert reasons["corrupted.mp4"].startswith("damaged: Invalid NAL unit size")
-    assert reasons["rotated_90.mov"] == "too short: 1 frame, 6 needed"
+    assert reasons["rotated_90.mov"] == "too short: 1 frame at 10 fps, 6 needed (transcode.min_frames)"
     assert summary["kept"] == len(Shards(tmp_path / "shards").clips) == 6
     assert json.loads((tmp_path / "shards" / "meta.json").read_text())["clips"] == 6

@@ -72,6 +72,6 @@ def _probe(address: str) -> None:
 
 def _unreachable(address: str, why: str) -> UserError:
     return UserError(
-        f"no Ray cluster answers at RAY_ADDRESS={address} ({why}): start it, set its RAY_AUTH_TOKEN if it wants one, or unset "
-        "RAY_ADDRESS to use this machine"
+        f"no Ray cluster answers at RAY_ADDRESS={address} ({why}): start it, set its RAY_AUTH_TOKEN if it wants "
+        "one, or unset RAY_ADDRESS to use this machine"
     )

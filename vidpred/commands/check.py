@@ -55,6 +55,21 @@ def check_source(root: Path, source: str) -> None:
         raise UserError(f"{where} is {source}, which is not there{_near(root / source, root)}: give {FORMS}")
 
 
+def check_ffmpeg(path: Path, choice: str) -> None:
+    """Makes sure that `transcode.ffmpeg` names one.
+
+    Raises:
+        UserError: it does not.
+    """
+    if choice != "bundled":  # that one came with the set-up
+        from vidpred.data.launch import ffmpeg_binary
+
+        try:
+            ffmpeg_binary(choice)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
 def _near(path: Path, root: Path) -> str:
     """What beside a path may have been meant."""
     if not path.parent.is_dir():
@@ -82,4 +97,5 @@ def check_project() -> None:
     root = find_root()
     params = check_params(root / "params.yaml")
     check_source(root, params.fetch.source)
+    check_ffmpeg(root / "params.yaml", params.transcode.ffmpeg)
     typer.echo(f"params.yaml is sound; clips come from {params.fetch.source}")

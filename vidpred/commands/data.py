@@ -176,7 +176,7 @@ def _table(folder: Path, shards: Shards, sources: Rows) -> Table:
     add("sizes", _listed(figures.sizes(sources)))
     add("rates", _listed(figures.rates(sources)))
     add("licences", _listed(figures.licences(sources)))
-    add("set aside", ", ".join(f"{count:,} {reason}" for _, reason, count in figures.reasons(sources)[:REASONS]))
+    add("set aside", ", ".join(f"{count:,} {reason}" for _, reason, count in figures.reasons(sources)))
     add("found", ", ".join(f"{count:,} {words}" for words, count, _ in figures.found_in(sources)))
     return table
 

@@ -216,9 +216,13 @@ class Official:
             UserError: it cannot be read, or does not hold the lists that it should, or puts a clip into two parts.
         """
         if not file.lists:
-            self._add(path.read_text(encoding="utf-8", errors="replace").splitlines(), str(file.part), file.url)
+            try:
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError as error:
+                raise UserError(f"{file.url} cannot be read: {error.strerror}") from None
+            self._add(lines, str(file.part), file.url)
             return
-        wanted = {name.format(split=split): part for part, names in file.lists.items() for name in names}
+        wanted = {name.replace("{split}", str(split)): part for part, names in file.lists.items() for name in names}
         found = set()
         try:
             for member in members(path, params, wanted.__contains__):

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from vidpred.config import TranscodeParams
+from vidpred.data.graphs import UNTIMED
 from vidpred.data.launch import ffmpeg_binary, ffmpeg_version
 from vidpred.data.media import Decoded, Job, Look, MediaError, Stopped, decode_to, remove_folder
 from vidpred.data.scenes import scenes_of
 from vidpred.errors import UserError
 from vidpred.workspace import atomic, digest
 
-_FORMAT = 3
+_FORMAT = 4
 _PASSING = ("timed out", "killed", "cannot be read")
 """Reasons that another try may not give."""
 _BLOCK_BYTES = 16 << 20
@@ -118,11 +119,13 @@ Engine = Callable[[Sequence[Sequence[Unit]], Path, Path, Plan], Iterator[dict[st
 come. When a note is given, its frames lie in the folder."""
 
 
-def identity(sha256: str, start_seconds: float | None, end_seconds: float | None) -> str:
-    """What names a source: its bytes, and which part of them. 64 hex digits."""
-    if start_seconds is None and end_seconds is None:
+def identity(sha256: str, suffix: str, start_seconds: float | None, end_seconds: float | None) -> str:
+    """What names a source: its bytes, as what they are read where that is not for them to say, and which part of them.
+    64 hex digits."""
+    kind = suffix if suffix in UNTIMED else ""
+    if start_seconds is None and end_seconds is None and not kind:
         return sha256
-    return digest([sha256, start_seconds, end_seconds])
+    return digest([sha256, kind, start_seconds, end_seconds])
 
 
 def read_note(store: Path, key: str, plan: Plan) -> dict[str, Any] | None:
@@ -134,7 +137,7 @@ def read_note(store: Path, key: str, plan: Plan) -> dict[str, Any] | None:
         length = sum(clip["length"] for clip in note["clips"])
         size = (store / f"{key}.rgb").stat().st_size if length else 0
         return note if size == length * plan.look.frame_bytes else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -235,13 +238,18 @@ def _keep(unit: Unit, result: Decoded | MediaError, folder: Path, store: Path, p
         first += len(scene.frames)
     if kept:
         _place_frames(store / f"{unit.key}.rgb", result.raw, frames, np.concatenate(kept))
+    facts = result.facts
+    if facts.codec == "gif" and result.end_seconds > 0:
+        # it says what its delays are, and players show the shortest of them ten times as long
+        fps, seconds = round(len(frames) / result.end_seconds, 6), round(result.end_seconds, 6)
+        facts = replace(facts, fps=fps, seconds=seconds)
     note = {
-        "height": result.facts.height,
-        "width": result.facts.width,
-        "fps": result.facts.fps,
-        "seconds": result.facts.seconds,
+        "height": facts.height,
+        "width": facts.width,
+        "fps": facts.fps,
+        "seconds": facts.seconds,
         "bars": result.bars,
-        "clip_fps": plan.fps or result.facts.fps,
+        "clip_fps": plan.fps or facts.fps,
         "source_frames": len(frames),
         "read_seconds": round(result.end_seconds, 6),
         "frozen_frames": found.frozen_frames,

@@ -33,7 +33,7 @@ from vidpred.data.intake import Source as Source  # both are part of what this f
 from vidpred.data.intake import grouped as grouped
 from vidpred.data.lists import SUFFIXES as LIST_SUFFIXES
 from vidpred.data.lists import read_list
-from vidpred.data.progress import progress
+from vidpred.data.progress import EXAMPLES, progress, tell_set_aside
 from vidpred.data.remote import Remote, entry_facts
 from vidpred.data.transfer.items import check_retry
 from vidpred.errors import UserError
@@ -41,7 +41,6 @@ from vidpred.workspace import atomic, fresh_folder
 
 log = logging.getLogger(__name__)
 
-_LISTED = 20
 _WANTED = (
     "a folder, a GIF or video, an archive, an array (.npy), a list of URLs (.txt, .csv, .tsv), or a dataset or recipe"
     " (.yaml)"
@@ -82,8 +81,13 @@ def fetch(
                 tally.add(row)
         intake.close()
         tally.tell(out / "sources.jsonl", remote.passing)
+        if full := tally.reasons["disk"]:
+            raise UserError(
+                f"the disk is full: {full} of {tally.inputs} inputs could not be downloaded ({remote.full}): free some "
+                "space, or lower fetch.free_bytes; then run it again, it goes on from here"
+            )
         if tally.failed == tally.inputs:
-            reason = f" ({tally.first[0].reason})" if tally.first else ""
+            reason = f" ({tally.examples[0].reason})" if tally.examples else ""
             raise UserError(f"fetch.source: none of {tally.inputs} inputs of {params.source} could be fetched{reason}")
     return {
         "inputs": tally.inputs,
@@ -102,24 +106,22 @@ class _Tally:
     failed: int = 0
     bytes: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    first: list[Source] = field(default_factory=list)
-    """The first that failed."""
+    examples: list[Source] = field(default_factory=list)
+    """A few of each reason."""
 
     def add(self, row: Source) -> None:
         self.inputs += 1
         self.bytes += row.bytes
         if row.status == "failed":
             self.failed += 1
-            self.reasons[row.reason.split(":")[0]] += 1
-            if self.failed <= _LISTED:
-                self.first.append(row)
+            reason = row.reason.split(":")[0]
+            self.reasons[reason] += 1
+            if self.reasons[reason] <= EXAMPLES:
+                self.examples.append(row)
 
     def tell(self, sheet: Path, passing: Collection[str]) -> None:
         """Says what failed, and what may be worth another try."""
-        for row in self.first:
-            log.warning("set aside %s: %s", row.name, row.reason)
-        if self.failed > _LISTED:
-            log.warning("and %d more: %s lists them", self.failed - _LISTED, sheet)
+        tell_set_aside([(row.name, row.reason) for row in self.examples], self.reasons, more=f"{sheet} lists them")
         if passing:
             again = " ".join(f"--retry {reason}" for reason in sorted(passing))
             log.warning("some of it may come another time: vidpred fetch %s", again)

@@ -1,4 +1,4 @@
-"""The frame of a GIF file: its size, and whether it ends in the middle of a block.
+"""The frame of a GIF file: whether it is one, its size, and whether it ends in the middle of a block.
 
 In: a path. Out: a number, yes or no. ffmpeg shows the half frame of a file that was cut short, often without a word; so
 the lengths of the blocks are added up here. Nothing is decoded.
@@ -10,6 +10,7 @@ import mmap
 import re
 from pathlib import Path
 
+_MARKS = (b"GIF87a", b"GIF89a")
 _EXTENSION, _IMAGE = 0x21, 0x2C
 _HEADER_BYTES, _IMAGE_BYTES = 13, 10
 _FULL_BLOCKS = re.compile(rb"(?s:(?:\xff.{255})*+)")
@@ -22,9 +23,17 @@ def pixels(path: Path) -> int:
     """Pixels of a GIF's canvas as its header says; 0 for what is no GIF."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
-    if head[:4] != b"GIF8" or len(head) < _HEADER_BYTES:
+    if head[:6] not in _MARKS or len(head) < _HEADER_BYTES:
         return 0
     return int.from_bytes(head[6:8], "little") * int.from_bytes(head[8:10], "little")
+
+
+def is_gif(path: Path) -> bool:
+    """Whether ffmpeg would take a file for a GIF: by its mark, and a canvas that is not empty."""
+    try:
+        return pixels(path) > 0
+    except OSError:  # ffmpeg says what is wrong with it
+        return False
 
 
 def cut_short(path: Path) -> bool:

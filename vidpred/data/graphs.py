@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidpred.data.complaints import Facts, MediaError
+from vidpred.data.gifs import is_gif
 
 SUFFIXES = frozenset(
     (".gif", ".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp")
@@ -115,7 +116,7 @@ Options = tuple[tuple[str, Any], ...]
 
 
 def input_options(job: Job, look: Look) -> Options:
-    """Of an input of ffmpeg: whitelisted formats and protocols only."""
+    """Of an input of ffmpeg: one format or whitelisted ones, whitelisted protocols only."""
     options: dict[str, Any] = {"protocol_whitelist": "file,pipe", "threads": 1, "max_pixels": look.max_pixels}
     rate = look.untimed_fps or _UNTIMED_FPS
     match job.path.suffix:
@@ -127,7 +128,11 @@ def input_options(job: Job, look: Look) -> Options:
             options |= {"format": "png_pipe", "format_whitelist": "png_pipe", "framerate": rate}
         case _:
             # what a GIF fills in is opaque to all that follows: no compositing, which would cost as much
-            options |= {"format_whitelist": _FORMATS, "max_streams": _STREAMS, "trans_color": look.colour}
+            options["trans_color"] = look.colour
+            if is_gif(job.path):  # to be told so takes ffmpeg less time than to read a list
+                options["format"] = "gif"
+            else:
+                options |= {"format_whitelist": _FORMATS, "max_streams": _STREAMS}
     if job.start_seconds:
         options["ss"] = job.start_seconds
     return tuple(options.items())

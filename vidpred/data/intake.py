@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from vidpred.config import FetchParams
 from vidpred.data.archives import MemberError
-from vidpred.data.graphs import SUFFIXES
+from vidpred.data.graphs import SUFFIXES, UNTIMED
 from vidpred.data.sequences import SequenceError, pack_images, split_npy, write_npy
 
 _UCF = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c\d+$")
@@ -192,10 +192,12 @@ class Intake:
         except Unusable as error:
             return self.failed(name, str(error), facts, folder=folder)
         else:
-            if sha256 not in self._known:
-                self._known[sha256] = f"{sha256}{suffix}"
-                part.rename(self._files / self._known[sha256])
-            return self._row(name, facts, self._known[sha256], sha256, size, "", folder=folder)
+            # the same bytes may be an array to one and a broken video to another
+            key = f"{sha256}{suffix}" if suffix in UNTIMED else sha256
+            if key not in self._known:
+                self._known[key] = f"{sha256}{suffix}"
+                part.rename(self._files / self._known[key])
+            return self._row(name, facts, self._known[key], sha256, size, "", folder=folder)
         finally:
             part.unlink(missing_ok=True)
 

@@ -34,6 +34,8 @@ _ALWAYS = ("-nostdin", "-hide_banner", "-nostats", "-filter_complex_threads", "1
 
 # glibc reserves 64 MiB of address space for each thread's arena
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"}
+_THREADS = 4
+"""That ffmpeg keeps busy at the most; the limit on processor time is for one that nobody waits for any more."""
 _TICK_SECONDS, _GATHERED_SECONDS = 0.05, 0.005
 _PIECE_BYTES = 1 << 16
 _ENDED = re.compile(r"^\[info\] Exiting normally, received signal \d+", re.MULTILINE)
@@ -127,7 +129,7 @@ def run(
     Args:
         arguments: Of ffmpeg, input and output included.
         ffmpeg: From `ffmpeg_binary`.
-        timeout_seconds: Wall time, and processor time, at the most.
+        timeout_seconds: Wall time at the most.
         inputs: Files that it reads; memory is granted by them.
         folder: Where it works, so that outputs can be named without their path.
         stop: Ends the work early.
@@ -135,9 +137,10 @@ def run(
     Raises:
         MediaError: it took too long, said too much, or was ended by others.
         Stopped: `stop` was set.
+        UserError: ffmpeg does not run at all.
     """
     memory_kib = (MEMORY_GIB << 20) + (inputs - 1) * (_MIB_PER_INPUT << 10)
-    limits = [str(memory_kib), str(math.ceil(timeout_seconds) + 1)]
+    limits = [str(memory_kib), str(math.ceil(timeout_seconds * _THREADS) + 1)]
     command = ["/bin/sh", "-c", _LAUNCHER, "sh", *limits, str(ffmpeg), *_ALWAYS, *arguments]
     deadline = time.monotonic() + timeout_seconds
     process = subprocess.Popen(
@@ -155,6 +158,10 @@ def run(
         finally:
             if process.poll() is None:
                 process.kill()
+    if process.returncode in (126, 127):  # sh's own: nothing ran
+        raise UserError(f"{ffmpeg} does not run ({told.strip()[:200]}): set transcode.ffmpeg to another")
+    if process.returncode < 0 and "[info] Input #" not in told and "[error]" not in told:
+        raise MediaError(f"killed: ffmpeg ended by signal {-process.returncode} before it read anything")
     if process.returncode == -signal.SIGKILL or _ENDED.search(told):
         raise MediaError("killed: it took too much memory or processor time, or somebody ended it")
     return process.returncode, told

@@ -20,7 +20,7 @@ from vidpred.data.shifts import Shifts, sampled, ticks
 from vidpred.data.split import Split
 from vidpred.records import Clip, Segment
 
-DISTANCE = 0.3
+DISTANCE = 0.25
 """Squared distance of what moves, over the energy of both, up to which two clips show the same footage: 0 is the same
 movement, 1 has nothing in common."""
 PICTURES = 0.8

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -126,9 +126,17 @@ def _table(
 ) -> Iterator[Entry | BadRow]:
     # quotation marks have a meaning in CSV only: a caption of a TSV may begin with one
     quoted = separator == ","
-    reader = csv.reader(file, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     header = list(layout.columns) if layout.columns else None
-    for cells in reader:
+    for line, text in enumerate(file, 1):
+        try:
+            # a line is a row: else one quotation mark too few would swallow all that follow it
+            (cells,) = csv.reader([text], delimiter=separator, strict=quoted, quoting=quoting)
+        except csv.Error as error:
+            if header is None:
+                raise
+            yield BadRow(f"line {line}", f"bad row: line {line}: {_WORDS.get(str(error), str(error))}")
+            continue
         if not any(cell.strip() for cell in cells):
             continue
         if header is None:
@@ -136,10 +144,14 @@ def _table(
             if is_header:
                 continue
         try:
-            yield _entry(reader.line_num, header, cells, layout.fields, part_of)
+            yield _entry(line, header, cells, layout.fields, part_of)
         except _Wrong as wrong:
-            name = _named(header, cells, layout.fields) or f"line {reader.line_num}"
-            yield BadRow(name, f"bad row: line {reader.line_num}: {wrong}")
+            name = _named(header, cells, layout.fields) or f"line {line}"
+            yield BadRow(name, f"bad row: line {line}: {wrong}")
+
+
+_WORDS = {"unexpected end of data": "a quotation mark is not closed in it"}
+"""What the csv module says, in words that help."""
 
 
 def _header(cells: Sequence[str], told: str, layout: ListLayout) -> tuple[list[str], bool]:

@@ -5,8 +5,8 @@ named .gif is still a playlist) and protocols, with limits on pixels, frames, se
 made by ffmpeg-python. One thread and bit-exact scaling, so that one version of ffmpeg always gives the same frames.
 
 Small files share a process, since starting one takes longer than reading them. Nothing of that may show: a file's
-frames and the verdict on it come from its own output and its own errors, never from the exit code, and whatever is in
-doubt in a batch is done again alone.
+frames and the verdict on it come from its own output and its own errors, never from the exit code alone, and whatever
+is in doubt in a batch is done again alone.
 """
 
 from __future__ import annotations
@@ -260,7 +260,8 @@ class _Runner:
         begins, end = _times(notes)
         size = raw.stat().st_size if raw.is_file() else 0
         if size == 0:
-            raise MediaError("no frames in it")
+            late = f": none from {job.start_seconds:g} s on" if job.start_seconds else ""
+            raise MediaError(f"no frames in it{late}")
         if size != len(begins) * self._look.frame_bytes:
             raise MediaError("damaged: it ends in the middle of a frame")
         most = round(seconds_of(job, self._look) * 1e6)

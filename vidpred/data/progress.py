@@ -1,9 +1,35 @@
-"""A progress bar for people; silent where nobody watches a terminal."""
+"""What people see of the work: a progress bar, silent where nobody watches a terminal, and what was set aside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+
+EXAMPLES = 3
+"""Inputs of each reason that are named."""
+
+
+def tell_set_aside(examples: Iterable[tuple[str, str]], counts: Mapping[str, int], *, more: str) -> None:
+    """Warns of inputs that cannot be used, a few of each reason.
+
+    Args:
+        examples: Name and reason (`code` or `code: detail`) of some of them, at least `EXAMPLES` of each code.
+        counts: How many there are of each code.
+        more: Where the others are to be found.
+    """
+    alike: dict[str, list[str]] = {code: [] for code in counts}
+    for name, reason in examples:
+        alike[reason.split(":")[0]].append(f"{name}: {reason}")
+    for code, lines in alike.items():
+        for line in lines[:EXAMPLES]:
+            log.warning("set aside %s", line)
+        if counts[code] > EXAMPLES:
+            log.warning("and %d more: %s", counts[code] - EXAMPLES, code)
+    if any(count > EXAMPLES for count in counts.values()):
+        log.warning("%s", more)
 
 
 @contextmanager

@@ -44,6 +44,8 @@ class Remote:
         """
         self.passing: set[str] = set()
         """Reasons of failures that may pass, as `retry` takes them."""
+        self.full = ""
+        """Why a download found no room on the disk, where one did not."""
         self._intake, self._params = intake, intake.params
         self._folder, self._downloads, self._retry = folder, downloads, retry
 
@@ -63,6 +65,8 @@ class Remote:
                 known = items.get(entry.name)
                 if known is None or (entry.sha256 and not known.sha256):
                     items[entry.name] = self._item(entry.name, entry.sha256)
+                elif entry.sha256 and entry.sha256 != known.sha256:  # only one can be right: each row is checked later
+                    items[entry.name] = self._item(entry.name, "")
         came = dict(zip(items, self._downloaded(list(items.values())), strict=True))
         times = Counter(entry.name for entry in entries)
         taken: dict[str, Source] = {}
@@ -165,6 +169,7 @@ class Remote:
             return []
         with locked(self._downloads):
             results = download_all(items, self._downloads, self._params, retry=self._retry)
+        self.full = next((r.detail for r in results if isinstance(r, DownloadError) and r.code == "disk"), self.full)
         self.passing |= {
             result.code.removeprefix("http ")
             for result in results

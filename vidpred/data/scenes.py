@@ -150,6 +150,6 @@ def scenes_of(
             close(first, min(shown, float(times[first]) + (tick or shown)))
             until = float(times[after]) if after < count else end
             short = max_freeze_seconds is None or until - times[after - 1] <= max_freeze_seconds
-            begin = after - 1 if after - 1 > first and short else after
+            begin = after - 1 if after - 1 > first and short and after < count else after
     close(count - 1, end)
     return Scenes(scenes, int(cuts.sum()), int(frozen.sum()), int(repeats.sum()))

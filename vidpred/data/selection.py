@@ -14,7 +14,7 @@ import numpy as np
 
 from vidpred.config import SplitParams
 from vidpred.data.shards import Shards
-from vidpred.data.split import counted
+from vidpred.data.split import Split, counted
 from vidpred.errors import UserError
 from vidpred.records import Clip, Segment
 
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 STILL = 0.5
 """Grey levels, in the mean, by which a frame that stands still differs at most from the one before."""
+
+
+CLAIM = 20
+"""Groups that the test part needs before a gain counts as one: see evaluation."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +129,36 @@ def standing_still(
         before, frame = shards.frames(segment.clip, last - interval, 2, interval).astype(np.int16)
         still += bool(np.abs(frame - before).mean() < STILL)
     return still, len(windows)
+
+
+def doubts(clips: Sequence[Clip], parts: Split, groups: Sequence[str], kind: str) -> list[str]:
+    """What somebody should know of a split before believing it, in sentences.
+
+    Args:
+        clips: Rows of the index.
+        parts: The split.
+        groups: Of each clip, once near-duplicates are joined.
+        kind: Of the split that was made.
+    """
+    out = []
+    within: dict[str, set[str]] = {part: {groups[s.clip] for s in segments} for part, segments in parts.items()}
+    if kind == "official":
+        across = sorted(g for g in set().union(*within.values()) if sum(g in own for own in within.values()) > 1)
+        if across:
+            out.append(
+                f"the official split has {counted(len(across), 'group')} in several parts, such as {across[0]}: what "
+                "is alike in them is known from training"
+            )
+        if not any(clip.part == "val" for clip in clips):
+            names = ", ".join(sorted(within["val"])[:3])
+            out.append(
+                f"the official split has no val: {counted(len(within['val']), 'group')} of train ({names}) validate"
+            )
+    elif any(clip.part for clip in clips):
+        out.append(f"the clips have parts of their own, which only split.kind: official follows; this is {kind}")
+    if kind == "group" and len(within["test"]) < CLAIM:
+        out.append(
+            f"test has {counted(len(within['test']), 'group')}; below {CLAIM} no gain counts as one: add clips, or "
+            "take split.kind: time"
+        )
+    return out

@@ -36,7 +36,7 @@ _SMALLEST = 8
 _SOI = b"\xff\xd8"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # in packed pixels 0xFF is followed by zero or a restart marker; any other marker ends them
-_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class SequenceError(UserError):

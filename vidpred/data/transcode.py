@@ -20,14 +20,14 @@ from typing import Any
 from vidpred.config import TranscodeParams
 from vidpred.data.clip_cache import Engine, Plan, Unit, identity, read_note
 from vidpred.data.media import BATCH, is_tiny, remove_folder
-from vidpred.data.progress import progress
+from vidpred.data.progress import progress, tell_set_aside
 from vidpred.data.shards import RawClip, write_shards
 from vidpred.errors import UserError
 from vidpred.workspace import fresh_folder, locked
 
 log = logging.getLogger(__name__)
 
-_LISTED = 20
+_DUPLICATE = "duplicate"
 _BATCH_BYTES = 8 << 20
 _FOUND = ("frozen_frames", "freezes", "cuts", "still_clips", "short_clips")
 
@@ -93,10 +93,14 @@ def transcode(
         for row in rows:
             unit = _unit(row)
             note = notes.get(unit.key) if unit else None
+            if unit and note is None:
+                raise UserError(f"nothing came of {row['name']}: a source was lost; please report this")
             own, found = _clips(row, unit, note, store, params) if unit and note else ([], {})
             status, reason = _verdict(row, unit, note, found, own, first_names, params)
             if status != "kept":
                 own = []
+            if reason.startswith(_DUPLICATE):
+                found = {}  # it is counted with the first
             clips += own
             sources.append(
                 {key: row[key] for key in row if key != "file"}
@@ -110,8 +114,6 @@ def transcode(
                 f"none of {len(rows)} inputs gave a clip of {params.min_frames} frames "
                 f"({tally_text(sources) or 'there were none'}): check fetch.source and transcode"
             )
-        if summary["kept"] + summary["dropped"] + summary["failed"] != len(rows):
-            raise UserError(f"{len(rows)} inputs, but {summary}: a source was lost; please report this")
         write_shards(
             fresh_folder(out),
             clips,
@@ -141,7 +143,7 @@ def _unit(row: Mapping[str, Any]) -> Unit | None:
     if row["status"] != "ok":
         return None
     start, end = row["start_seconds"], row["end_seconds"]
-    return Unit(identity(row["sha256"], start, end), row["file"], start, end)
+    return Unit(identity(row["sha256"], Path(row["file"]).suffix, start, end), row["file"], start, end)
 
 
 def _noted(
@@ -232,20 +234,28 @@ def _verdict(
     if "failed" in note:
         return "failed", note["failed"]
     if unit.key in first_names:
-        return "dropped", f"duplicate: same bytes as {first_names[unit.key]}"
+        return "dropped", f"{_DUPLICATE}: same bytes as {first_names[unit.key]}"
     first_names[unit.key] = row["name"]
     if clips:
         return "kept", ""
-    needed = f"no clip of {params.min_frames} frames is left"
+    return "dropped", _why_no_clip(note, found, params)
+
+
+def _why_no_clip(note: Mapping[str, Any], found: Mapping[str, Any], params: TranscodeParams) -> str:
+    """The reason, with the parameter that decides it."""
+    left = f"no clip of {params.min_frames} frames is left"
     if found["still_clips"]:
         most = max(clip["motion"] for clip in note["clips"])
-        return "dropped", f"too little motion: {most:.3g} grey levels a frame, {params.min_motion:g} needed"
+        needed = f"{params.min_motion:g} needed (transcode.min_motion)"
+        return f"too little motion: {most:.3g} grey levels a frame, {needed}"
     if found["freezes"]:
-        return "dropped", f"frozen: {found['frozen_frames']} of {note['source_frames']} frames repeat; {needed}"
+        repeats = f"{found['frozen_frames']} of {note['source_frames']} frames repeat"
+        return f"frozen: {repeats}; {left} (transcode.max_freeze_seconds)"
     if found["cuts"]:
-        return "dropped", f"cut up: {_times(found['cuts'], 'cut')}; {needed}"
+        return f"cut up: {_times(found['cuts'], 'cut')}; {left} (transcode.cut_threshold)"
     length = max((clip["length"] for clip in note["clips"]), default=1)
-    return "dropped", f"too short: {_times(length, 'frame')}, {params.min_frames} needed"
+    rate = f" at {params.fps:g} fps" if params.fps else ""
+    return f"too short: {_times(length, 'frame')}{rate}, {params.min_frames} needed (transcode.min_frames)"
 
 
 def _times(count: int, what: str) -> str:
@@ -271,7 +281,8 @@ def _summary(sources: Sequence[Mapping[str, Any]], clips: Sequence[RawClip]) -> 
 
 def _report_set_aside(sources: Sequence[Mapping[str, Any]]) -> None:
     aside = [source for source in sources if source["status"] != "kept"]
-    for source in aside[:_LISTED]:
-        log.warning("set aside %s: %s", source["name"], source["reason"])
-    if len(aside) > _LISTED:
-        log.warning("and %d more: `vidpred data show` and sources.parquet list them", len(aside) - _LISTED)
+    tell_set_aside(
+        ((source["name"], source["reason"]) for source in aside),
+        tally(aside),
+        more="results/transcode/card.html tells of them all, data/shards/sources.parquet lists them",
+    )

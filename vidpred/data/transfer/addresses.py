@@ -31,11 +31,22 @@ _IDLE_CONNECTIONS = 64
 _IDLE_SECONDS = 15.0
 
 
+_WITH_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+"""Addresses that end in one of IPv4, to which a gateway may lead."""
+
+
 def public(address: str) -> bool:
     """Whether an IP address belongs to neither this machine nor a private network."""
     parsed = ipaddress.ip_address(address.split("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_global) and not parsed.is_multicast
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.is_site_local:
+            return False
+        inner = parsed.ipv4_mapped or parsed.sixtofour
+        if any(parsed in network for network in _WITH_IPV4):
+            inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
+        if inner is not None:
+            return public(str(inner))
+    return parsed.is_global and not parsed.is_multicast
 
 
 def check_public(addresses: Iterable[str], allow_private: bool) -> None:
@@ -133,11 +144,16 @@ def proxy_of(url: httpx.URL) -> str | None:
 
 
 def _addresses_in(host: str) -> list[str]:
-    """Addresses that a host's name tells without being looked up."""
+    """Addresses that a host's name tells without being looked up, in any way that it may be written: 127.1 too."""
+    host = host.lower().rstrip(".")
     try:
         return [str(ipaddress.ip_address(host))]
     except ValueError:
-        return ["127.0.0.1"] if host.lower().rstrip(".").endswith("localhost") else []
+        pass
+    try:
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    except (OSError, UnicodeError):
+        return ["127.0.0.1"] if host.endswith("localhost") else []
 
 
 async def _looked_up(host: str, port: int) -> list[str]:

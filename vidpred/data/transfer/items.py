@@ -64,7 +64,8 @@ class DownloadError(UserError):
         decided_by: Mapping[str, object] | None = None,
         wait_seconds: float = 0,
     ) -> None:
-        detail = " ".join(detail.split())
+        # a server's words: no line breaks, and nothing that a terminal would obey
+        detail = "".join(c if c.isprintable() else "?" for c in " ".join(detail.split()))
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
