@@ -76,6 +76,10 @@ format: $(INSTALLED) ## formats the code and mends what the linter can mend
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
 
+.PHONY: bench-data
+bench-data: $(INSTALLED) ## how fast the data layer is, beside what one would use instead: some ten minutes; BENCH=--quick
+	@$(BIN)/python -m benchmarks.data $(BENCH)
+
 .PHONY: ui
 ui: $(INSTALLED) ## the MLflow UI on this machine only; PORT=5000
 	@$(BIN)/vidpred ui --port $(PORT)

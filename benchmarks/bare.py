@@ -29,18 +29,18 @@ def run_each(
     chain: str,
     *,
     ffmpeg: Path | str,
-    workers: int,
+    processes: int,
     batch: int = 1,
     one_thread: bool = False,
 ) -> None:
-    """Raw frames of files by bare ffmpeg processes, `workers` at once.
+    """Raw frames of files by bare ffmpeg processes, several at once.
 
     Args:
         files: What to read, in order.
         folder: Where `<number>.rgb` goes; None: to /dev/null.
         chain: The filter.
         ffmpeg: Which.
-        workers: Processes at once.
+        processes: How many at once.
         batch: Files that share a process.
         one_thread: Whether ffmpeg is told to decode and filter each file on one thread.
     """
@@ -57,5 +57,5 @@ def run_each(
             command += ["-map", f"{number}:v:0", "-vf", chain, *few, "-f", "rawvideo", target]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(processes) as pool:
         list(pool.map(one, range(0, len(files), batch)))

@@ -129,8 +129,36 @@ def machine(folder: Path) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "file_system": file_system(folder),
-        "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Processor time so far, in seconds."""
+
+    wall: float
+    own: float
+    """Of this process and those that it started."""
+    all: float | None
+    """Of the whole machine; None where the system does not say."""
+
+    @classmethod
+    def now(cls) -> Clock:
+        """Reads it."""
+        try:
+            fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:8]
+        except OSError:
+            return cls(time.monotonic(), sum(os.times()[:4]), None)
+        user, nice, system, _idle, _waiting, interrupts, soft_interrupts = map(int, fields)
+        busy = (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
+        return cls(time.monotonic(), sum(os.times()[:4]), busy)
+
+    def others(self, later: Clock) -> str:
+        """What share of the machine's cores others took until `later`: how much the figures can be trusted."""
+        if self.all is None or later.all is None:
+            return "unknown"
+        taken = (later.all - self.all) - (later.own - self.own)
+        return f"{max(0.0, taken) / ((later.wall - self.wall) * (os.cpu_count() or 1)):.0%}"
 
 
 def _processor() -> str:

@@ -22,8 +22,7 @@ import numpy as np
 
 from benchmarks import material
 from benchmarks.bare import our_filter, run_each
-from benchmarks.contest import Row, Turn, machine, show, take_turns, versus, write
-from benchmarks.windows import windows
+from benchmarks.contest import Clock, Row, Turn, machine, show, take_turns, versus, write
 from vidpred.config import TranscodeParams
 from vidpred.data.clip_cache import Engine, Plan, Unit, local_engine
 from vidpred.data.launch import ffmpeg_binary, ffmpeg_version
@@ -40,10 +39,11 @@ ROW_KIB = 8
 Python holds them."""
 _MEMORY_SHARE = 20
 """So many times fewer files is the run that memory is compared with."""
-_SEEDS = 30
 _TRIED = 256
 """Files on which the best way to call bare ffmpeg is found."""
 _BATCHES = (8, 16, 32, 64, 128)
+_LARGE, _SMALL = (720, 1280, 20), (360, 640, 40)
+"""Rows, columns and seconds of a video."""
 _BY_HAND = f"fps=10,scale={SIZE}:{SIZE}:force_original_aspect_ratio=increase,crop={SIZE}:{SIZE},format=rgb24"
 """What a user would write for the same clips: fewer frames are scaled, and nobody looks at those left out."""
 
@@ -58,11 +58,17 @@ class Setting:
     """Of the full sizes."""
     repeats: int = 3
     workers: int = 1
-    """ffmpeg processes at once, ours and theirs."""
+    """What ours is told."""
     files: int = 20_000
     """Of the memory benchmark."""
     real: Path | None = None
     """Folder of real GIFs, in place of those made."""
+
+    @property
+    def processes(self) -> int:
+        """ffmpeg at once, theirs as well as ours, which has one more than workers: on a busy machine who has more
+        processes gets more of it."""
+        return self.workers + 1
 
     def sized(self, full: int, least: int) -> int:
         """So many of something."""
@@ -91,6 +97,11 @@ def _files(raw: Path) -> list[Path]:
     return sorted((raw / "files").iterdir(), key=lambda path: (-path.stat().st_size, path.name))
 
 
+def _seeds(count: int) -> int:
+    """How many different GIFs stand for so many: the others are copies, made different by a comment."""
+    return min(30, max(2, count // 10))
+
+
 def _fastest(candidates: dict[str, Turn], folder: Path) -> str:
     """The name of the fastest, by the better of two turns."""
     times = take_turns(candidates, 2, folder)
@@ -98,16 +109,22 @@ def _fastest(candidates: dict[str, Turn], folder: Path) -> str:
     return min(times, key=lambda name: min(times[name]))
 
 
+def _warm_up(files: Sequence[Path], params: TranscodeParams, folder: Path) -> None:
+    """Lets ours load its libraries before its first turn: a process does that once, however many files there are."""
+    material.raw_folder(folder / "warm-up", files)
+    ours(folder / "warm-up", params, 1)(folder / "warm")
+
+
 def gifs(setting: Setting) -> list[Row]:
     """Tiny GIFs to shards, against one process a file and against bare batches."""
     count = setting.sized(1000, 20)
-    work, workers = setting.folder / "gifs", setting.workers
+    work = setting.folder / "gifs"
     if setting.real:
         seeds, kind = material.real_gifs(setting.real), f"{count:,} copies of real GIFs"
         # real ones freeze; what is compared is the work, so none of it is dropped
         params = TranscodeParams(height=SIZE, width=SIZE, min_frames=2, min_motion=0, max_freeze_seconds=None)
     else:
-        seeds = material.gifs(work / "seeds", min(_SEEDS, count), frames=8, height=160, width=210)
+        seeds = material.gifs(work / "seeds", _seeds(count), frames=8, height=160, width=210)
         kind, params = f"{count:,} GIFs of 8 frames, 210x160", TranscodeParams(height=SIZE, width=SIZE)
     raw = work / "raw"
     material.raw_folder(raw, seeds, count)
@@ -116,7 +133,7 @@ def gifs(setting: Setting) -> list[Row]:
 
     def bare(files: Sequence[Path], ffmpeg: Path | str, batch: int, one_thread: bool) -> Turn:
         return lambda folder: run_each(
-            files, folder, chain, ffmpeg=ffmpeg, workers=workers, batch=batch, one_thread=one_thread
+            files, folder, chain, ffmpeg=ffmpeg, processes=setting.processes, batch=batch, one_thread=one_thread
         )
 
     ways = {f"{batch} a process{', one thread' * one}": (batch, one) for batch in _BATCHES for one in (True, False)}
@@ -124,7 +141,7 @@ def gifs(setting: Setting) -> list[Row]:
     tried = files[: min(_TRIED, count)]
     best = _fastest({name: bare(tried, binary, *way) for name, way in ways.items()}, work / "tried")
     contestants: dict[str, Turn] = {
-        "ours": ours(raw, params, workers),
+        "ours": ours(raw, params, setting.workers),
         "batches": bare(files, binary, *ways[best]),
         "one a file": bare(files, binary, 1, False),
     }
@@ -132,6 +149,7 @@ def gifs(setting: Setting) -> list[Row]:
     if system:
         contestants["one a file, system"] = bare(files, system, 1, False)
     log.info("%s:", kind)
+    _warm_up(seeds[:2], params, work)
     times = take_turns(contestants, setting.repeats, work / "turns")
     shutil.rmtree(work)
     what = f"{kind} → {SIZE}x{SIZE} in shards, against"
@@ -149,23 +167,22 @@ def gifs(setting: Setting) -> list[Row]:
     ]
 
 
-def long_videos(setting: Setting, folder: Path) -> list[Path]:
-    """Two videos of 1280x720 and two of 640x360, each pair as much work as the other for two workers."""
+def long_videos(setting: Setting, folder: Path, sizes: Sequence[tuple[int, int, int]]) -> list[Path]:
+    """Writes videos of so many rows, columns and seconds."""
     log.info("making videos:")
     out = []
-    for number, (height, width, seconds) in enumerate(
-        ((720, 1280, 20), (720, 1280, 20), (360, 640, 40), (360, 640, 40))
-    ):
+    for number, (height, width, seconds) in enumerate(sizes):
         path = folder / f"{number}.mp4"
-        out.append(material.video(path, seed=number, seconds=setting.sized(seconds, 2), height=height, width=width))
+        out.append(material.video(path, seed=number, seconds=setting.sized(seconds, 1), height=height, width=width))
         log.info("  %s: %dx%d, %d kB", path.name, width, height, path.stat().st_size >> 10)
     return out
 
 
 def videos(setting: Setting) -> list[Row]:
     """Long videos to shards, against bare ffmpeg that throws its frames away."""
-    work, workers = setting.folder / "videos", setting.workers
-    paths = long_videos(setting, work / "made")
+    work = setting.folder / "videos"
+    # two of each, so that two workers have the same to do
+    paths = long_videos(setting, work / "made", [_LARGE, _LARGE, _SMALL, _SMALL])
     raw = work / "raw"
     material.raw_folder(raw, paths)
     files, binary = _files(raw), ffmpeg_binary()
@@ -173,7 +190,7 @@ def videos(setting: Setting) -> list[Row]:
     same = our_filter(Plan.of(params, ffmpeg_version()).look)
 
     def bare(chain: str, one_thread: bool) -> Turn:
-        return lambda _: run_each(files, None, chain, ffmpeg=binary, workers=workers, one_thread=one_thread)
+        return lambda _: run_each(files, None, chain, ffmpeg=binary, processes=setting.processes, one_thread=one_thread)
 
     threads = {"one thread each": True, "ffmpeg's own number of threads": False}
     log.info("the best way to call bare ffmpeg:")
@@ -182,9 +199,10 @@ def videos(setting: Setting) -> list[Row]:
         for chain in (same, _BY_HAND)
     }
     log.info("videos:")
+    _warm_up(material.gifs(work / "seeds", 2, frames=8, height=160, width=210), params, work)
     times = take_turns(
         {
-            "ours": ours(raw, params, workers),
+            "ours": ours(raw, params, setting.workers),
             "same filter": bare(same, threads[best[same]]),
             "by hand": bare(_BY_HAND, threads[best[_BY_HAND]]),
         },
@@ -211,8 +229,10 @@ def videos(setting: Setting) -> list[Row]:
 
 def random_windows(setting: Setting) -> list[Row]:
     """Windows from shards, against random access into mp4 and a bare memory map."""
+    from benchmarks.windows import windows  # needs torch, which the other benchmarks do without
+
     work = setting.folder / "windows"
-    paths = long_videos(setting, work / "made")
+    paths = long_videos(setting, work / "made", [_LARGE, _SMALL])
     raw = work / "raw"
     material.raw_folder(raw, paths)
     ours(raw, TranscodeParams(height=SIZE, width=SIZE), setting.workers)(work)
@@ -225,7 +245,7 @@ def incremental(setting: Setting) -> list[Row]:
     """What is decoded when files come in, and when none does."""
     count, more = setting.sized(1000, 20), 10
     work = setting.folder / "incremental"
-    seeds = material.gifs(work / "seeds", _SEEDS, frames=8, height=40, width=52)
+    seeds = material.gifs(work / "seeds", _seeds(count), frames=8, height=40, width=52)
     raw = work / "raw"
     material.raw_folder(raw, seeds, count)
     asked: list[str] = []
@@ -237,6 +257,7 @@ def incremental(setting: Setting) -> list[Row]:
         return local_engine(setting.workers)(batches, files, store, plan)
 
     run = ours(raw, TranscodeParams(height=SIZE, width=SIZE), setting.workers, counting)
+    _warm_up(seeds[:2], TranscodeParams(height=SIZE, width=SIZE), work)
     whole: Turn = lambda _: run(work)  # noqa: E731 - the same folder each time: its cache is what is measured
     log.info("%s files, then %d more, then none:", f"{count:,}", more)
     first = take_turns({"all": whole}, 1, work / "turns")["all"][0]
@@ -277,7 +298,7 @@ def memory(setting: Setting) -> list[Row]:
     many = setting.files
     few = max(1, many // _MEMORY_SHARE)
     work = setting.folder / "memory"
-    seeds = material.gifs(work / "seeds", _SEEDS, frames=6, height=20, width=24)
+    seeds = material.gifs(work / "seeds", _seeds(many), frames=6, height=20, width=24)
     held: dict[int, int] = {}
     for count in (few, many):
         log.info("memory with %s files", f"{count:,}")
@@ -364,8 +385,9 @@ def _run(chosen: argparse.Namespace) -> None:
             "ffmpeg": ffmpeg_version(),
             "sizes": "a tenth" if chosen.quick else "full",
         }
+        began = Clock.now()
         rows = measure(setting, chosen.only or tuple(BENCHMARKS))
-        facts["load_after"] = round(os.getloadavg()[0], 2)
+        facts["taken by others"] = began.others(Clock.now())
     write(chosen.out, rows, facts)
     show(rows, facts)
     log.info("written to %s", chosen.out)

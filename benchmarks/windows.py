@@ -61,11 +61,15 @@ def windows(folder: Path, files: Path, work: Path, *, share: float, repeats: int
         for batch in many
     ]
 
+    def gather(batch: Sequence[tuple[np.ndarray, int]]) -> np.ndarray:
+        out = np.empty((BATCH, COUNT, shards.height, shards.width, 3), np.uint8)
+        for number, (frames, first) in enumerate(batch):
+            out[number] = frames[first : first + COUNT]
+        return out
+
     def gathered(_: Path) -> None:
         for batch in places:
-            out = np.empty((BATCH, COUNT, shards.height, shards.width, 3), np.uint8)
-            for number, (frames, first) in enumerate(batch):
-                out[number] = frames[first : first + COUNT]
+            gather(batch)
 
     contestants: dict[str, Turn] = {"ours": from_shards, "gather": gathered}
     readers = _readers(shards.width, shards.height)
@@ -86,10 +90,9 @@ def windows(folder: Path, files: Path, work: Path, *, share: float, repeats: int
         many_times = {"ours": times["ours"], "other": times[name], "small": times[f"{name}, small"]}
         of = f"{what}, against {name} in the mp4 files"
         notes = f"{batches * BATCH:,} windows and {len(few)}"
-        rows += [
-            versus("windows", f"{of} they are from", many_times, "ours", "other", limit=1000, scale=scale, note=notes),
-            versus("windows", f"{of} of the clips themselves", many_times, "ours", "small", scale=scale, note=notes),
-        ]
+        for what_for, files_of in (("other", "they are from"), ("small", "of the clips themselves, as small")):
+            told = f"{of} {files_of}"
+            rows.append(versus("windows", told, many_times, "ours", what_for, limit=1000, scale=scale, note=notes))
     return rows
 
 

@@ -116,8 +116,16 @@ def test_the_right_bytes_come_in_the_end(
     ],
 )
 def test_bad_downloads_have_a_reason(
-    tmp_path: Path, server: BadServer, settings: FetchParams, path: str, reason: str, asked: int
+    tmp_path: Path,
+    server: BadServer,
+    settings: FetchParams,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    reason: str,
+    asked: int,
 ) -> None:
+    # on a crowded machine the server may be late with what it sends beyond the end
+    monkeypatch.setattr("vidpred.data.transfer.web._SURPLUS_SECONDS", 5.0)
     with pytest.raises(DownloadError) as error:
         fetched(server.url + path, tmp_path, settings)
     assert str(error.value) == reason

@@ -1,0 +1,102 @@
+"""The benchmarks run and their table comes out; how fast anything was is not asserted."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import material
+from benchmarks.contest import Row, show, take_turns, versus, write
+from benchmarks.data import BENCHMARKS, Setting, measure
+from vidpred.data.launch import any_ffmpeg
+from vidpred.data.media import facts
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_gives_figures(name: str, tmp_path: Path) -> None:
+    rows = measure(Setting(tmp_path, share=0.01, repeats=1, workers=2, files=20), [name])
+    assert {row.name for row in rows} == {name}
+    for row in rows:
+        assert row.value is not None or "not installed" in row.note or "no system ffmpeg" in row.note
+        if row.value is not None:
+            assert math.isfinite(row.value)
+            assert row.value >= 0
+            assert row.unit != "x" or row.value > 0
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_the_command_prints_the_table_and_writes_it(tmp_path: Path, root: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.data", "--quick", "--repeats", "1", "--only", "memory"),
+            *("--files", "20", "--folder", str(tmp_path), "--out", str(tmp_path / "bench.json")),
+        ],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "20 files, against 1" in done.stdout
+    assert "memory with 20 files" in done.stderr
+    told = json.loads((tmp_path / "bench.json").read_text())
+    assert told["rows"][0]["met"] in (True, False)
+    assert {"processor", "cores", "file_system", "ffmpeg", "sizes"} <= set(told["machine"])
+
+
+def test_a_folder_without_gifs_is_one_line(tmp_path: Path, root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.data", "--only", "gifs", "--real", str(tmp_path)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"error: {tmp_path} holds no .gif: give --real another folder, or leave it out"]
+
+
+def test_a_limit_is_met_or_not_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = {"ours": [1.0, 2.0, 1.0], "theirs": [3.0, 8.0, 2.0]}
+    row = versus("x", "ours against theirs", turns, "ours", "theirs", limit=3)
+    assert (row.value, row.low, row.high, row.repeats, row.met) == (3, 2, 4, 3, True)
+    rows = [
+        row,
+        Row("y", "slow", value=1, limit=2),
+        Row("z", "much", value=3, limit=2, at_least=False),
+        Row("n", "none"),
+    ]
+    assert [row.met for row in rows] == [True, False, False, None]
+    show(rows, {"cores": 2})
+    shown = capsys.readouterr().out
+    assert ("not measured" in shown, "cores 2" in shown) == (True, True)
+    write(tmp_path / "rows.json", rows, {"cores": 2})
+    assert [row["met"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == [
+        True,
+        False,
+        False,
+        None,
+    ]
+
+
+def test_contestants_take_turns(tmp_path: Path) -> None:
+    order: list[str] = []
+    times = take_turns({"a": lambda _: order.append("a"), "b": lambda _: order.append("b")}, 3, tmp_path)
+    assert order == ["a", "b"] * 3
+    assert [len(seconds) for seconds in times.values()] == [3, 3]
+
+
+def test_copies_of_a_gif_are_different_files_of_the_same_frames(tmp_path: Path) -> None:
+    (gif,) = material.gifs(tmp_path, 1, frames=8, height=160, width=210)
+    assert 80_000 < gif.stat().st_size < 300_000
+    other = tmp_path / "other.gif"
+    other.write_bytes(material.tagged(gif.read_bytes(), "copy 1"))
+    assert other.read_bytes() != gif.read_bytes()
+    assert facts(other, ffmpeg=any_ffmpeg()) == facts(gif, ffmpeg=any_ffmpeg())
