@@ -18,7 +18,7 @@ from vidpred.data.graphs import Job, Look, Reading, decoding, input_options
 def our_filter(look: Look) -> str:
     """The filter that ours runs, as a chain for `-vf`."""
     job = Job(Path("any.mp4"))
-    arguments = decoding(look, input_options(job, look), look.max_seconds, None, Reading.of(job))
+    arguments = decoding(look, input_options(job, look), look.max_seconds, None, Reading.of(job), timed=True)
     graph = arguments[arguments.index("-filter_complex") + 1]
     return re.sub(r"\[[^\]]*\]", "", graph).replace(";", ",")
 

@@ -64,6 +64,17 @@ def read(path: Path | Job, look: Look, *, ffmpeg: Path = FFMPEG) -> tuple[np.nda
     return result
 
 
+def canvas(height: int, width: int) -> bytes:
+    """The start of a GIF of two colours."""
+    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
+
+
+def dot(*, delay: int = 10, x: int = 0, y: int = 0) -> bytes:
+    """A GIF's frame of one pixel: 24 bytes."""
+    control = b"\x21\xf9\x04\x00" + struct.pack("<H", delay) + b"\x00\x00"
+    return control + b"\x2c" + struct.pack("<HHHHB", x, y, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+
+
 def squares(count: int = 12, height: int = 48, width: int = 64) -> np.ndarray:
     """A white square that moves right by 2 pixels a frame over a dark gradient; uint8 (T, H, W, 3)."""
     out = np.zeros((count, height, width, 3), np.uint8)

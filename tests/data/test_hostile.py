@@ -30,7 +30,9 @@ from benchmarks.memory import most_held
 from tests.data.odd_files import (
     FFMPEG,
     LOSSLESS,
+    canvas,
     copied,
+    dot,
     gif_of,
     jpeg,
     plain,
@@ -44,7 +46,7 @@ from vidpred.config import TranscodeParams
 from vidpred.data import encode, launch, media
 from vidpred.data.clip_cache import Plan, Unit, local_engine, make_frames
 from vidpred.data.complaints import MEMORY_GIB
-from vidpred.data.gifs import cut_short
+from vidpred.data.gifs import blocks
 from vidpred.data.media import BATCH, Job, Look, MediaError
 from vidpred.workspace import file_sha256
 
@@ -61,17 +63,6 @@ IMITATION = (
     "[out#0/tee @ 0x55aaae4f8600] [error] Error writing trailer: No space left on device\n[fatal] Invalid data\n"
     "[info]   Stream #0:0: Video: h264, yuv420p, 9999x9999, 1 fps\n"
 )
-
-
-def canvas(height: int, width: int) -> bytes:
-    """The start of a GIF of two colours."""
-    return b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
-
-
-def dot(*, delay: int = 10, x: int = 0, y: int = 0) -> bytes:
-    """A GIF's frame of one pixel: 24 bytes."""
-    control = b"\x21\xf9\x04\x00" + struct.pack("<H", delay) + b"\x00\x00"
-    return control + b"\x2c" + struct.pack("<HHHHB", x, y, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
 
 
 def array_header(text: str) -> bytes:
@@ -353,7 +344,7 @@ def test_files_made_to_keep_us_busy_are_given_up(tmp_path: Path) -> None:
     images, outside, _ = survey([tmp_path / name for name in files], Look(24, 24, max_seconds=1e6, max_frames=10**6))
     assert images["failed"] == outside["failed"] == "damaged: ffmpeg has more than 16 MiB to say about it"
     began = time.monotonic()
-    assert not cut_short(tmp_path / "comment.gif")
+    assert not blocks(tmp_path / "comment.gif").cut_short
     assert time.monotonic() - began < SECONDS
 
 

@@ -147,8 +147,10 @@ third of a millisecond to make them, a tenth of what it takes to read a small GI
 
 
 @lru_cache(maxsize=256)
-def decoding(look: Look, options: Options, seconds: float, box: Box | None, reading: Reading) -> tuple[str, ...]:
-    """Arguments that write raw frames, and beside them a line a frame with its time."""
+def decoding(
+    look: Look, options: Options, seconds: float, box: Box | None, reading: Reading, timed: bool
+) -> tuple[str, ...]:
+    """Arguments that write raw frames, and beside them a line a frame with its time, unless that is known."""
     import ffmpeg as graph
 
     video = _seen(look, options, reading)
@@ -156,8 +158,8 @@ def decoding(look: Look, options: Options, seconds: float, box: Box | None, read
         video = video.filter("crop", *box)
     output = graph.output(
         _fitted(video, look.height, look.width, look.fit),
-        f"[f=rawvideo]{_NUMBER}.rgb|[f=framecrc]{_NUMBER}.crc",
-        format="tee",
+        f"[f=rawvideo]{_NUMBER}.rgb|[f=framecrc]{_NUMBER}.crc" if timed else f"{_NUMBER}.rgb",
+        format="tee" if timed else "rawvideo",
         vcodec="rawvideo",
         pix_fmt="rgb24",
         flags="+bitexact",

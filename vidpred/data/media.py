@@ -26,7 +26,7 @@ import numpy as np
 from vidpred.data.complaints import Facts as Facts  # part of what this file offers
 from vidpred.data.complaints import MediaError as MediaError
 from vidpred.data.complaints import errors_told, facts_told, input_told, inputs_told, no_room_told, reason_told
-from vidpred.data.gifs import cut_short, pixels
+from vidpred.data.gifs import Blocks, blocks, pixels
 from vidpred.data.graphs import SUFFIXES as SUFFIXES
 from vidpred.data.graphs import Box, Reading, decoding, filled, input_options, looking_for_bars, merged, seconds_of
 from vidpred.data.graphs import Fit as Fit
@@ -105,8 +105,7 @@ def decode_to(
     readable = []
     for number, job in enumerate(jobs):
         try:
-            _check_file(job.path)
-            input_options(job, look)
+            runner.check(number, job)
             readable.append(number)
         except MediaError as error:
             results[number] = error
@@ -142,6 +141,17 @@ class _Runner:
         self._ffmpeg = ffmpeg
         self._timeout_seconds = timeout_seconds
         self._stop = stop
+        self._delays: dict[int, tuple[int, ...]] = {}  # where the file's blocks tell them, and nothing cuts them off
+
+    def check(self, number: int, job: Job) -> None:
+        """Looks at a file before ffmpeg does; MediaError if that is needless."""
+        delays = _checked(job.path).delays
+        is_gif = ("format", "gif") in input_options(job, self._look)
+        if delays and is_gif and job == Job(job.path) and self._holds(delays):
+            self._delays[number] = delays
+
+    def _holds(self, delays: Sequence[int]) -> bool:
+        return len(delays) <= self._look.max_frames and sum(delays) <= 1000 * self._look.max_seconds
 
     def together(self, numbers: Sequence[int], jobs: Sequence[Job]) -> dict[int, Decoded | MediaError]:
         """What is beyond doubt after one process for all of the jobs.
@@ -154,7 +164,7 @@ class _Runner:
             return {}
         status, told = self._run(
             [
-                self._arguments(number, job, boxes[number], Reading.of(job))
+                self._arguments(number, job, boxes[number], Reading.of(job), timed=number not in self._delays)
                 for number, job in zip(numbers, jobs, strict=True)
             ]
         )
@@ -185,7 +195,7 @@ class _Runner:
     def _verdict(self, number: int, job: Job, reading: Reading) -> tuple[Facts, Box | None]:
         boxes = self._boxes([number], [job], reading) if self._look.crop_bars else None
         box = boxes[number] if boxes else None
-        status, told = self._run([self._arguments(number, job, box, reading)])
+        status, told = self._run([self._arguments(number, job, box, reading, timed=True)])
         reason = reason_told(told, max_pixels=self._look.max_pixels)
         if reason:
             raise MediaError(reason)
@@ -222,11 +232,10 @@ class _Runner:
             stop=self._stop,
         )
 
-    def _arguments(self, number: int, job: Job, box: Box | None, reading: Reading) -> list[str]:
+    def _arguments(self, number: int, job: Job, box: Box | None, reading: Reading, *, timed: bool) -> list[str]:
         """ffmpeg's arguments for one job: raw frames, and beside them a line a frame with its time."""
-        return filled(
-            decoding(self._look, input_options(job, self._look), seconds_of(job, self._look), box, reading), job, number
-        )
+        options, seconds = input_options(job, self._look), seconds_of(job, self._look)
+        return filled(decoding(self._look, options, seconds, box, reading, timed), job, number)
 
     def _boxes(
         self, numbers: Sequence[int], jobs: Sequence[Job], reading: Reading | None = None
@@ -256,9 +265,13 @@ class _Runner:
 
     def _read(self, number: int, job: Job, facts: Facts, bars: bool) -> Decoded:
         """The verdict on an output: as many frames as times, and at least one."""
-        raw, notes = self._folder / f"{number}.rgb", self._folder / f"{number}.crc"
-        begins, end = _times(notes)
+        raw = self._folder / f"{number}.rgb"
         size = raw.stat().st_size if raw.is_file() else 0
+        delays = self._delays.get(number)
+        if delays is not None and size == len(delays) * self._look.frame_bytes:
+            ends = np.cumsum(delays)
+            return Decoded(raw, (ends - delays) / 1e3, float(ends[-1] / 1e3), facts, bars)
+        begins, end = _times(self._folder / f"{number}.crc")
         if size == 0:
             late = f": none from {job.start_seconds:g} s on" if job.start_seconds else ""
             raise MediaError(f"no frames in it{late}")
@@ -333,14 +346,16 @@ def _as_shown(begins: np.ndarray, end: int) -> tuple[np.ndarray, int]:
     return np.append(begins[:1], ends[:-1]), int(ends[-1])
 
 
-def _check_file(path: Path) -> None:
+def _checked(path: Path) -> Blocks:
     try:
         if not path.is_file():
             raise MediaError("no such file" if not path.exists() else "not a file")
         if path.stat().st_size == 0:
             raise MediaError("empty file")
-        if cut_short(path):
+        told = blocks(path)
+        if told.cut_short:
             raise MediaError("damaged: cut short")
+        return told
     except OSError as error:
         raise MediaError(f"cannot be read: {error.strerror}") from None
 
@@ -393,7 +408,7 @@ def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_sec
     """
     import ffmpeg as graph
 
-    _check_file(path)
+    _checked(path)
     look = Look(8, 8, max_pixels=max_pixels)
     # with nothing to write ffmpeg describes its input and ends
     source = graph.input(f"file:{path.resolve()}", **dict(input_options(Job(path), look)))
