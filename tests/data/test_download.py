@@ -135,6 +135,14 @@ def test_bad_downloads_have_a_reason(
     assert [p.suffix for p in tmp_path.iterdir()] == [".json"]
 
 
+def test_a_note_that_a_killed_run_did_not_finish_is_swept(
+    tmp_path: Path, server: BadServer, settings: FetchParams
+) -> None:
+    (tmp_path / ".7dd1d83f.json.123.part").write_text("{")
+    fetched(f"{server.url}/good.gif", tmp_path, settings)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_stall_is_a_timeout_and_what_came_is_kept(tmp_path: Path, server: BadServer, settings: FetchParams) -> None:
     hurried = settings.model_copy(update={"timeout_seconds": 0.5})
     items = [Item(f"{server.url}/{name}.gif") for name in ("silent", "stalls")]

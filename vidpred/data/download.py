@@ -77,6 +77,8 @@ def download_all(
     """
     check_retry(retry)
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(".*.json.*.part"):  # notes that a killed process did not finish; no other is at work here
+        left.unlink(missing_ok=True)
     outcomes: dict[Item, Outcome] = {}
     todo = list(dict.fromkeys(items))
     with progress("download", len(todo)) as advance:
