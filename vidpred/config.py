@@ -18,7 +18,7 @@ from vidpred.problems import problems
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
-LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl"]
+LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum"]
 
 
 class Section(BaseModel):

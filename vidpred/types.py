@@ -54,6 +54,9 @@ class Predictor(nn.Module):
     """Whether `forward` wants optical flow beside the context."""
     steps: int = 1
     """Frames that one `forward` gives."""
+    teacher_forcing: float = 0.0
+    """Where above 0, `forward` also takes `target` while training: (B, steps, C, H, W), the frames it should give; with
+    this probability the model goes on from the true frame instead of its own."""
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """Predicts the `steps` frames that follow.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
 import numpy as np
 import pytest
 
 from vidpred.evaluation.evaluate import headline
-from vidpred.evaluation.intervals import FLOOR, beats, paired_gain, why_not
+from vidpred.evaluation.intervals import FLOOR, beats, paired_difference, paired_gain, why_not
 
 
 def test_pooled_weighs_windows_and_macro_groups() -> None:
@@ -115,3 +118,101 @@ def test_headline_is_a_few_figures_and_no_gain_where_nothing_moves(copied: float
     over = paired_gain(np.full(40, 5.0), np.full(40, copied), np.arange(40))
     told = headline({"model": {"name": "m"}, "test": test, "over_copy_last": over})
     assert told == {"pd": 5.0, "pd_copy_last": copied, "psnr_db": 20.0, "ssim": 0.9} | gain
+
+
+def middle(statistic: Callable[[np.ndarray], float], draws: list[list[int]]) -> list[float]:
+    """The interval of a statistic over every draw there is, each as likely as any other."""
+    values = [statistic(np.array(draw)) for draw in draws]
+    return [float(np.quantile(values, q, method="inverted_cdf")) for q in (0.025, 0.975)]
+
+
+MINE = np.array([8.0, 9.0, 20.0, 30.0, 5.0])
+OTHER = np.array([10.0, 12.0, 25.0, 20.0, 9.0])
+GROUPS = np.array(["a", "a", "b", "b", "c"])
+
+
+def test_group_intervals_are_those_of_all_draws() -> None:
+    of = [np.flatnonzero(g == GROUPS) for g in "abc"]
+    draws = [list(draw) for draw in product(range(3), repeat=3)]
+
+    def pooled(draw: np.ndarray) -> float:
+        windows = np.concatenate([of[g] for g in draw])
+        return 1 - MINE[windows].mean() / OTHER[windows].mean()
+
+    def macro(draw: np.ndarray) -> float:
+        ratios = [(MINE[of[g]].mean() + FLOOR) / (OTHER[of[g]].mean() + FLOOR) for g in draw]
+        return 1 - np.prod(ratios) ** (1 / 3)
+
+    gain = paired_gain(MINE, OTHER, GROUPS)
+    assert gain["pooled_interval"] == pytest.approx(middle(pooled, draws))
+    assert gain["macro_interval"] == pytest.approx(middle(macro, draws))
+    difference = paired_difference(MINE, OTHER, GROUPS)
+
+    def pooled_difference(draw: np.ndarray) -> float:
+        windows = np.concatenate([of[g] for g in draw])
+        return float((MINE - OTHER)[windows].mean())
+
+    def macro_difference(draw: np.ndarray) -> float:
+        return float(np.mean([(MINE - OTHER)[of[g]].mean() for g in draw]))
+
+    assert difference["pooled_interval"] == pytest.approx(middle(pooled_difference, draws))
+    assert difference["macro_interval"] == pytest.approx(middle(macro_difference, draws))
+    assert difference["pooled"] == pytest.approx((-2 - 3 - 5 + 10 - 4) / 5)
+    assert difference["macro"] == pytest.approx((-2.5 + 2.5 - 4) / 3)
+    assert difference["units"] == 3
+
+
+def test_block_intervals_are_those_of_all_draws_within_groups() -> None:
+    blocks = np.array(["0a", "1a", "0b", "1b", "0c"])  # one window a block, not in the order of groups; c has but one
+    draws = [[*a, *b, 4] for a in product((0, 1), repeat=2) for b in product((2, 3), repeat=2)]
+
+    def pooled(draw: np.ndarray) -> float:
+        return 1 - MINE[draw].mean() / OTHER[draw].mean()
+
+    def macro(draw: np.ndarray) -> float:
+        parts = (draw[:2], draw[2:4], draw[4:])
+        return 1 - np.prod([(MINE[d].mean() + FLOOR) / (OTHER[d].mean() + FLOOR) for d in parts]) ** (1 / 3)
+
+    gain = paired_gain(MINE, OTHER, GROUPS, blocks=blocks)
+    assert gain["pooled_interval"] == pytest.approx(middle(pooled, draws))
+    assert gain["macro_interval"] == pytest.approx(middle(macro, draws))
+    difference = paired_difference(MINE, OTHER, GROUPS, blocks=blocks)
+    apart = MINE - OTHER
+    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: float(apart[d].mean()), draws))
+    parts = middle(lambda d: float(np.mean([apart[d[:2]].mean(), apart[d[2:4]].mean(), apart[d[4]]])), draws)
+    assert difference["macro_interval"] == pytest.approx(parts)
+    assert difference["units"] == 5
+
+
+def test_pairing_cancels_what_both_models_find_hard() -> None:
+    rng = np.random.default_rng(6)
+    psnr = rng.uniform(15, 45, 200)
+    better = psnr + rng.normal(0.5, 0.2, 200)
+    low, high = paired_difference(better, psnr, np.arange(200) % 40)["pooled_interval"]
+    assert 0.4 < low < 0.5 < high < 0.6
+    assert high - low < 0.1  # unpaired it would be some 3.4 dB
+
+
+def test_the_interval_holds_the_true_difference_nineteen_times_in_twenty() -> None:
+    held = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(30), 4)
+        apart = 1.0 + rng.normal(0, 0.5, 30)[groups] + rng.normal(0, 0.3, 120)
+        low, high = paired_difference(apart, np.zeros(120), groups, seed=seed)["pooled_interval"]
+        held += low <= 1.0 <= high
+    assert 52 <= held <= 60
+
+
+def test_windows_without_a_score_are_left_out_of_differences() -> None:
+    mine = np.array([1.0, np.nan, 3.0, np.nan])
+    difference = paired_difference(mine, [0.5, 0.5, np.nan, 0.5], ["a", "a", "b", "c"])
+    assert difference["pooled"] == difference["macro"] == 0.5
+    assert difference["units"] == 1
+    with pytest.raises(ValueError, match="no window has a score of both"):
+        paired_difference([np.nan], [1.0], ["a"])
+
+
+def test_a_block_of_two_groups_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a block lies in several groups"):
+        paired_gain([1.0, 2.0], [3.0, 4.0], ["a", "b"], blocks=["x", "x"])

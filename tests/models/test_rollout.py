@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vidpred.models import zoo
 from vidpred.models.rollout import rollout
-from vidpred.types import Output, Predictor
+from vidpred.types import Output, Predictor, Task
 
 
 class Adds(Predictor):
@@ -101,3 +102,13 @@ def test_flow_is_not_computed_for_nothing() -> None:
 def test_no_frames_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         rollout(Adds(), ramp(3), 0)
+
+
+def test_a_model_that_is_taught_is_told_the_truth_while_training() -> None:
+    task = Task(context=4, horizon=3, height=16, width=16)
+    model = zoo.build("seq2seq", {"variant": "seed"}, task).train()
+    context, target = torch.rand(2, 4, 3, 16, 16), torch.rand(2, 3, 3, 16, 16)
+    told, alone = (rollout(model, context, 3, target=truth).frames for truth in (target, None))
+    assert torch.equal(told[:, 0], alone[:, 0])
+    assert not torch.equal(told[:, 1:], alone[:, 1:])
+    assert torch.equal(rollout(model.eval(), context, 3, target=target).frames, alone)

@@ -1,7 +1,8 @@
 """How sure a gain is: 95 % intervals by a paired bootstrap over what is independent.
 
 Whole groups are drawn, or where the split is by time, stretches of two seconds within each video. `pooled` weighs
-every window alike, `macro` every group: a gain on one long video is not a gain on videos.
+every window alike, `macro` every group: a gain on one long video is not a gain on videos. Distances have a gain, a
+share of the baseline's; what is in decibels or has no zero, such as SSIM, has a difference.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ class Gain(TypedDict):
     """Independent units that the interval rests on."""
 
 
+class Difference(TypedDict):
+    """A difference of two scores, the candidate's minus the baseline's, in their unit."""
+
+    pooled: float
+    macro: float
+    pooled_interval: list[float]
+    macro_interval: list[float]
+    units: int
+    """Independent units that the interval rests on."""
+
+
 def paired_gain(
     candidate: ArrayLike,
     baseline: ArrayLike,
@@ -54,25 +66,20 @@ def paired_gain(
         floor: Added to the mean of each group, in the unit of the distance; a tenth of a grey level for PD. Windows
             whose mean baseline is below it are those in which nothing moves.
         seed: Of the draws.
+
+    Raises:
+        ValueError: a block lies in several groups.
     """
     mine, other = np.asarray(candidate, np.float64), np.asarray(baseline, np.float64)
-    group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    unit = group if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
-    units = int(unit.max()) + 1
+    unit, of_unit = _units(groups, blocks)
+    units = len(of_unit)
     overall = relative_gain(float(mine.mean()), float(other.mean()), still=floor)
     if overall is None:
         nothing = [0.0, 0.0]
         return Gain(still=True, pooled=0, macro=0, pooled_interval=nothing, macro_interval=nothing, units=units)
     sums = np.stack([np.bincount(unit, x, minlength=units).astype(float) for x in (mine, other, np.ones_like(mine))])
-    of_unit = np.zeros(units, np.int64)
-    of_unit[unit] = group
-    rng = np.random.default_rng(seed)
-    if blocks is None:
-        draws = rng.integers(0, units, (DRAWS, units))
-    else:  # within each group, so that every video keeps its weight
-        members = [np.flatnonzero(of_unit == g) for g in range(int(group.max()) + 1)]
-        draws = np.concatenate([m[rng.integers(0, len(m), (DRAWS, len(m)))] for m in members], axis=1)
     whole = blocks is None
+    draws = _draws(of_unit, whole=whole, seed=seed)
     pooled = [_pooled(sums[:, d], floor) for d in draws]
     macro = [_macro(sums[:, d], of_unit[d], whole=whole, floor=floor) for d in draws]
     return {
@@ -81,6 +88,49 @@ def paired_gain(
         "macro": _macro(sums, of_unit, whole=whole, floor=floor),
         "pooled_interval": _middle(pooled),
         "macro_interval": _middle(macro),
+        "units": units,
+    }
+
+
+def paired_difference(
+    candidate: ArrayLike,
+    baseline: ArrayLike,
+    groups: ArrayLike,
+    *,
+    blocks: ArrayLike | None = None,
+    seed: int = 0,
+) -> Difference:
+    """By how much a candidate's score differs from a baseline's on the same windows, with its 95 % intervals.
+
+    Windows in which either has none, NaN, are left out; so are groups of nothing else.
+
+    Args:
+        candidate: (N,) score of each window, such as PSNR.
+        baseline: (N,) the other model's.
+        groups: (N,) name of the group of each window.
+        blocks: As in `paired_gain`.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: no window has both scores, or a block lies in several groups.
+    """
+    difference = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
+    there = ~np.isnan(difference)
+    if not there.any():
+        raise ValueError("no window has a score of both models")
+    difference = difference[there]
+    unit, of_unit = _units(np.asarray(groups)[there], None if blocks is None else np.asarray(blocks)[there])
+    units = len(of_unit)
+    sums = np.stack(
+        [np.bincount(unit, x, minlength=units).astype(float) for x in (difference, np.ones_like(difference))]
+    )
+    whole = blocks is None
+    draws = _draws(of_unit, whole=whole, seed=seed)
+    return {
+        "pooled": float(difference.mean()),
+        "macro": _macro_mean(sums, of_unit, whole=whole),
+        "pooled_interval": _middle([float(np.divide(*sums[:, d].sum(axis=1))) for d in draws]),
+        "macro_interval": _middle([_macro_mean(sums[:, d], of_unit[d], whole=whole) for d in draws]),
         "units": units,
     }
 
@@ -104,6 +154,28 @@ def why_not(gain: Gain) -> str:
     return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} %, {verdict}"
 
 
+def _units(groups: ArrayLike, blocks: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The number of each window's unit, and of each unit's group."""
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    unit = group if blocks is None else np.unique(np.asarray(blocks), return_inverse=True)[1]
+    of_unit = np.zeros(int(unit.max()) + 1, np.int64)
+    of_unit[unit] = group
+    if (of_unit[unit] != group).any():
+        raise ValueError("a block lies in several groups: name blocks by their group too")
+    return unit, of_unit
+
+
+def _draws(of_unit: NDArray[np.int64], *, whole: bool, seed: int) -> NDArray[np.int64]:
+    """(DRAWS, units): which units each sample holds."""
+    rng = np.random.default_rng(seed)
+    units = len(of_unit)
+    if whole:
+        return rng.integers(0, units, (DRAWS, units))
+    # within each group, so that every video keeps its weight
+    members = [np.flatnonzero(of_unit == g) for g in range(int(of_unit.max()) + 1)]
+    return np.concatenate([m[rng.integers(0, len(m), (DRAWS, len(m)))] for m in members], axis=1)
+
+
 def _pooled(sums: NDArray[np.float64], floor: float) -> float:
     mine, other, count = sums.sum(axis=1)
     return float(1 - mine / max(other, floor * count))  # a draw may hold nothing but frozen videos
@@ -116,6 +188,14 @@ def _macro(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool, 
         sums = sums[:, sums[2] > 0]
     mine, other, count = sums
     return float(1 - np.exp(np.mean(np.log((mine / count + floor) / (other / count + floor)))))
+
+
+def _macro_mean(sums: NDArray[np.float64], group: NDArray[np.int64], *, whole: bool) -> float:
+    """The mean over groups of their means; a group drawn twice counts twice."""
+    if not whole:
+        sums = np.stack([np.bincount(group, s, minlength=int(group.max()) + 1) for s in sums])
+    total, count = sums
+    return float(np.mean(total / count))
 
 
 def _middle(values: list[float]) -> list[float]:

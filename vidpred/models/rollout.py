@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from vidpred.types import Output, Predictor
+
+
+class _Taught(Protocol):
+    """A model that is trained on the frames it should have given."""
+
+    def __call__(self, context: Tensor, flow: Tensor | None, target: Tensor) -> Output: ...
 
 
 def rollout(
@@ -17,6 +24,7 @@ def rollout(
     *,
     flow: Callable[[Tensor], Tensor] | None = None,
     clamp: bool = False,
+    target: Tensor | None = None,
 ) -> Output:
     """Predicts the next `frames` frames; differentiable through all of them.
 
@@ -28,6 +36,8 @@ def rollout(
             that declares `needs_flow`, never for another.
         clamp: Whether frames are clamped to [0, 1] before they are fed back, as a user who got them would; the
             returned ones are not. Leave it off while training, so that gradients live.
+        target: (B, frames, C, H, W), the truth: for the first call of a model with `teacher_forcing` that is in
+            training; no other one gets it.
 
     Returns:
         `frames` (B, frames, C, H, W), and the auxiliary predictions of the first call.
@@ -44,7 +54,11 @@ def rollout(
     auxiliary: tuple[Tensor, ...] = ()
     missing = frames
     while missing > 0:
-        output = model(context, flow(context) if model.needs_flow and flow is not None else None)
+        seen = flow(context) if model.needs_flow and flow is not None else None
+        if target is not None and not parts and model.training and frames >= model.steps and model.teacher_forcing > 0:
+            output = cast(_Taught, model)(context, seen, target[:, : model.steps])
+        else:
+            output = model(context, seen)
         if not parts:
             auxiliary = tuple(part[:, :frames] for part in output.auxiliary)
         new = output.frames[:, :missing]

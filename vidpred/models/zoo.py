@@ -14,7 +14,7 @@ from types import ModuleType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from vidpred.errors import UserError
 from vidpred.models import predict
@@ -102,12 +102,21 @@ def operations(model: Predictor, task: Task) -> int:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
             model(context, flow)
     finally:
         model.train(was_training)
     total: int = counter.get_total_flops()
     return round(total / 2 / model.steps)
+
+
+def _attention(query: Any, key: Any, value: Any, *_: object, **__: object) -> int:
+    """Of the shapes; torch's counter leaves out attention as CPUs compute it."""
+    count: int = sdpa_flop_count(query, key, value)
+    return count
+
+
+_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 
 
 def _instead(wrong: str, right: Iterable[str]) -> str:

@@ -151,7 +151,7 @@ class Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             follow = flow_for(batch, self.data.flow)
-            output = rollout(self.model, batch.context, batch.target.shape[1], flow=follow)
+            output = rollout(self.model, batch.context, batch.target.shape[1], flow=follow, target=batch.target)
         loss = self.loss(output.frames.float(), batch.target)
         for other in output.auxiliary:
             known = batch.target[:, : other.shape[1]]

@@ -1,17 +1,21 @@
 """What predictions are judged by: frames and their truth in, one figure a frame out.
 
 What is scored is what a user gets: frames clamped and rounded to 8 bits. Maps are float32, sums over pixels float64.
+`UNITS` has the metrics of every table; `FURTHER_UNITS` those that are computed where they are asked for by name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
 
-from vidpred.errors import UserError
 from vidpred.models.blocks.distance import perceptual_distance_map
+from vidpred.training import conventions, moving
+from vidpred.training.learned import lpips
+from vidpred.training.similarity import ms_ssim, ssim_map
 from vidpred.types import to_uint8
 
 UNITS: dict[str, str] = {
@@ -24,7 +28,7 @@ UNITS: dict[str, str] = {
     "sharpness_db": "dB",
     "edge_contrast": "",
 }
-"""Every metric of `score`, and its unit; an empty one is of pixels in [0, 1] or has none."""
+"""Every metric that `score` computes unasked, and its unit; an empty one is of pixels in [0, 1] or has none."""
 
 HIGHER_IS_BETTER: dict[str, bool | None] = {
     "perceptual_distance": False,
@@ -38,12 +42,42 @@ HIGHER_IS_BETTER: dict[str, bool | None] = {
 }
 """None: neither; `edge_contrast` has no reference, the truth's own value is the best."""
 
+FURTHER_UNITS: dict[str, str] = {
+    "capped_share": "",
+    "ms_ssim3": "",
+    "residual_bpp": "bits",
+    "lpips": "",
+    "pd_moving": "grey levels",
+    "psnr_moving_db": "dB",
+    "ssim_moving": "",
+    "moving_share": "",
+    "ssim_openstl": "",
+    "mse_sum": "",
+    "mae_sum": "",
+    "l2_sum": "",
+    "total_loss": "",
+} | {f"{name}_float": unit for name, unit in UNITS.items()}
+"""Metrics that `score` computes where they are asked for by name; `*_float`: of frames neither clamped nor rounded."""
+
+FURTHER_HIGHER_IS_BETTER: dict[str, bool | None] = {
+    "capped_share": None,
+    "ms_ssim3": True,
+    "residual_bpp": False,
+    "lpips": False,
+    "pd_moving": False,
+    "psnr_moving_db": True,
+    "ssim_moving": True,
+    "moving_share": None,
+    "ssim_openstl": True,
+    "mse_sum": False,
+    "mae_sum": False,
+    "l2_sum": False,
+    "total_loss": False,
+} | {f"{name}_float": better for name, better in HIGHER_IS_BETTER.items()}
+"""As `HIGHER_IS_BETTER`. None also: a share of capped or moving pixels says how the others are to be read."""
+
 CAP_DB = 60.0
 """Of `psnr_db` and `sharpness_db`: frames without any error would be infinitely good."""
-SSIM_WINDOW = 11
-"""Pixels a side of SSIM's Gaussian window."""
-SSIM_SIGMA = 1.5
-"""Its standard deviation in pixels."""
 STILL = 0.1
 """Grey levels of `copy_last`'s PD below which nothing moves: a gain over it would be a ratio to noise."""
 NOTHING_MOVES = "nothing moves in these windows"
@@ -66,29 +100,47 @@ def gain_in_words(gain: float) -> str:
 
 
 @torch.no_grad()
-def score(prediction: Tensor, target: Tensor, *, only: Collection[str] | None = None) -> dict[str, Tensor]:
+def score(
+    prediction: Tensor, target: Tensor, *, only: Collection[str] | None = None, last: Tensor | None = None
+) -> dict[str, Tensor]:
     """Metrics of every frame.
 
     Args:
         prediction: (B, N, 3, H, W) float in [0, 1] or beyond.
         target: Same shape.
-        only: Names of the metrics to compute; None for all.
+        only: Names of the metrics to compute, also of `FURTHER_UNITS`; None for all of `UNITS`.
+        last: (B, 3, H, W), the last frame of the context; `*_moving` and `moving_share` need it.
 
     Returns:
-        Metric name to (B, N) float64, in the order of `UNITS`.
+        Metric name to (B, N) float64, in the order of `UNITS` and `FURTHER_UNITS`. NaN: `*_moving` of a frame in
+        which nothing moves.
 
     Raises:
-        UserError: SSIM is asked for and frames are smaller than its window.
-        ValueError: the shapes differ, or `only` names a metric that is not there.
+        UserError: SSIM is asked for and frames are smaller than its window; or `lpips`, and its weights are missing.
+        ValueError: the shapes differ, `only` names a metric that is not there, or one that needs `last` without it.
     """
     if prediction.shape != target.shape or prediction.dim() != 5:
         raise ValueError(f"prediction is {tuple(prediction.shape)}, target {tuple(target.shape)}: both (B, N, 3, H, W)")
-    wanted = set(_METRICS if only is None else only)
-    if unknown := wanted - _METRICS.keys():
-        raise ValueError(f"no metric is called {', '.join(sorted(unknown))}: there are {', '.join(_METRICS)}")
+    names = [*UNITS, *FURTHER_UNITS]
+    wanted = set(UNITS if only is None else only)
+    if unknown := wanted.difference(names):
+        raise ValueError(f"no metric is called {', '.join(sorted(unknown))}: there are {', '.join(names)}")
+    if of_moving := wanted & _OF_MOVING.keys():
+        if last is None:
+            raise ValueError(f"{', '.join(sorted(of_moving))}: give the last frame of the context as `last`")
+        if last.shape != target[:, 0].shape:
+            raise ValueError(f"last is {tuple(last.shape)}, target {tuple(target.shape)}: last is (B, 3, H, W)")
+    found: dict[str, Tensor] = {}
     with torch.autocast(target.device.type, enabled=False):
-        p, y = _eight_bits(prediction), _eight_bits(target)
-        return {name: metric(p, y) for name, metric in _METRICS.items() if name in wanted}
+        if as_seen := wanted & _METRICS.keys():
+            p, y = _eight_bits(prediction), _eight_bits(target)
+            found |= {name: _METRICS[name](p, y) for name in as_seen}
+        if of_moving and last is not None:
+            p, y = _eight_bits(prediction), _eight_bits(target)
+            where = moving.moving_pixels(_eight_bits(last), y)
+            found |= {name: _OF_MOVING[name](p, y, where) for name in of_moving}
+        found |= {name: _AS_GIVEN[name](prediction.float(), target.float()) for name in wanted & _AS_GIVEN.keys()}
+    return {name: found[name] for name in names if name in found}
 
 
 def _eight_bits(frames: Tensor) -> Tensor:
@@ -131,34 +183,27 @@ def _psnr_db(p: Tensor, y: Tensor) -> Tensor:
 
 
 def _ssim(p: Tensor, y: Tensor) -> Tensor:
-    """Wang et al. 2004, per colour channel, where the window lies wholly inside the frame, as scikit-image has it.
-
-    torchmetrics gives the same map, but its mean takes in mirrored borders since version 1.
-    """
-    if min(y.shape[-2:]) < SSIM_WINDOW:
-        raise UserError(
-            f"frames are {y.shape[-2]}x{y.shape[-1]}, SSIM's window is {SSIM_WINDOW} pixels: set transcode.height and "
-            f"transcode.width to at least {SSIM_WINDOW}"
-        )
-    p, y = p.double(), y.double()  # variances are differences of near-equal numbers
-    # the window is separable, so blurring is one small matrix for rows and one for columns
-    over_rows, over_columns = (_blurring(size, y.device) for size in y.shape[-2:])
-    mean_p, mean_y, mean_pp, mean_yy, mean_py = (
-        over_rows @ maps @ over_columns.T for maps in (p, y, p.square(), y.square(), p * y)
-    )
-    variance_p, variance_y = mean_pp - mean_p.square(), mean_yy - mean_y.square()
-    covariance = mean_py - mean_p * mean_y
-    luminance = (2 * mean_p * mean_y + 0.01**2) / (mean_p.square() + mean_y.square() + 0.01**2)
-    structure = (2 * covariance + 0.03**2) / (variance_p + variance_y + 0.03**2)
-    return _mean(luminance * structure)
+    return _mean(ssim_map(p, y))
 
 
-def _blurring(size: int, device: torch.device) -> Tensor:
-    """(size - 10, size) float64: SSIM's Gaussian window at every place where it lies wholly inside."""
-    offsets = torch.arange(size, device=device) - torch.arange(size - SSIM_WINDOW + 1, device=device)[:, None]
-    distance = offsets.double() - SSIM_WINDOW // 2
-    window = torch.where(distance.abs() <= SSIM_WINDOW // 2, torch.exp(-distance.square() / (2 * SSIM_SIGMA**2)), 0)
-    return window / window.sum(dim=1, keepdim=True)
+def _ms_ssim3(p: Tensor, y: Tensor) -> Tensor:
+    return ms_ssim(p, y).mean(dim=2)
+
+
+def _capped_share(p: Tensor, y: Tensor) -> Tensor:
+    """1 where PSNR is capped, else 0: its mean is the share of frozen frames."""
+    return (_mse(p, y) <= 10 ** (-CAP_DB / 10)).double()
+
+
+def _residual_bpp(p: Tensor, y: Tensor) -> Tensor:
+    """What an entropy coder without context would spend on the residual: a histogram for each channel of a frame."""
+    levels = 511  # -255 to 255
+    residual = (y - p).mul(255).round().long().flatten(3) + 255
+    rows = residual.flatten(0, 2)
+    place = torch.arange(len(rows), device=rows.device)[:, None] * levels
+    counts = torch.bincount((rows + place).flatten(), minlength=len(rows) * levels).view(-1, levels)
+    bits: Tensor = torch.special.entr(counts.double() / rows.shape[1]).sum(dim=1) / math.log(2)
+    return bits.view(residual.shape[:3]).sum(dim=2)
 
 
 def _gdl(p: Tensor, y: Tensor) -> Tensor:
@@ -183,4 +228,26 @@ _METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gdl": _gdl,
     "sharpness_db": _sharpness_db,
     "edge_contrast": _edge_contrast,
+    "capped_share": _capped_share,
+    "ms_ssim3": _ms_ssim3,
+    "residual_bpp": _residual_bpp,
+    "lpips": lpips,
 }
+"""Of frames clamped and rounded to 8 bits."""
+
+_OF_MOVING: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "pd_moving": moving.pd_moving,
+    "psnr_moving_db": lambda p, y, where: _decibels(moving.mse_moving(p, y, where)),
+    "ssim_moving": moving.ssim_moving,
+    "moving_share": moving.moving_share,
+}
+"""Of the same frames, and of which pixels move."""
+
+_AS_GIVEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ssim_openstl": conventions.ssim_openstl,
+    "mse_sum": conventions.mse_sum,
+    "mae_sum": conventions.mae_sum,
+    "l2_sum": conventions.l2_sum,
+    "total_loss": conventions.total_loss,
+} | {f"{name}_float": _METRICS[name] for name in UNITS}
+"""Of frames neither clamped nor rounded."""

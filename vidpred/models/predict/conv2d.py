@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
+from vidpred.models.blocks.learned_path import (
+    Noise,
+    add_residual,
+    check_length,
+    check_noise,
+    standardise,
+    zero_head,
+)
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -24,20 +31,31 @@ class Config:
     """What a sweep may vary."""
 
     variant: Literal["default", "seed", "starter"] = "default"
-    """`default`, or one of the sources' networks, of which only `noise` may vary."""
+    """`default`, or one of the sources' networks, of which only the noise may vary."""
     filters: int = 32
     """Channels of the hidden layers."""
     depth: int = 4
-    """Convolutions, the last one to colours included: each widens the view by a pixel on every side."""
+    """Convolutions, the last one to colours included: each widens the view by half a kernel on every side."""
     noise: float = 0.0
-    """Standard deviation of Gaussian noise on the learned path while training, in units of full scale."""
+    """Noise while training. `gaussian`: its standard deviation, in units of full scale; `drop_pixels`: the share of
+    pixels that turn black."""
+    kernel: int = 3
+    """Side of the kernels in pixels; odd."""
+    noise_kind: Literal["gaussian", "drop_pixels"] = "gaussian"
+    """What the noise is."""
+    noise_on: Literal["learned_path", "all"] = "learned_path"
+    """Whether the last frame, which the result is added to, stays clean; the sources' networks have only one path."""
 
     def __post_init__(self) -> None:
         between("conv2d", "filters", self.filters, 1)
         between("conv2d", "depth", self.depth, 2)
-        between("conv2d", "noise", self.noise, 0)
-        if self.variant != "default" and (self.filters, self.depth) != (Config.filters, Config.depth):
-            raise UserError(f"conv2d: filters and depth of variant {self.variant} are its source's: leave them out")
+        between("conv2d", "kernel", self.kernel, 1)
+        check_noise("conv2d", self.noise, self.noise_kind)
+        if self.kernel % 2 == 0:
+            raise UserError(f"conv2d: kernel is {self.kernel}: give an odd number")
+        changed = [field for field in ("filters", "depth", "kernel") if getattr(self, field) != getattr(Config, field)]
+        if self.variant != "default" and changed:
+            raise UserError(f"conv2d: {', '.join(changed)} of variant {self.variant} are its source's: leave them out")
 
 
 class Conv2d(Predictor):
@@ -46,16 +64,19 @@ class Conv2d(Predictor):
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
         self.steps = task.horizon
-        self.noise = config.noise
+        self.length = task.context
+        self.noise = Noise(config.noise, config.noise_kind, config.noise_on)
         self.residual = config.variant == "default"
         inputs, outputs = task.context * task.channels, task.horizon * task.channels
         self.net = {"default": _default, "seed": _seed, "starter": _starter}[config.variant](config, inputs, outputs)
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
-        seen = add_noise(context, self.noise, training=self.training).flatten(1, 2)
+        check_length("conv2d", context, self.length)
+        noisy, carried = self.noise(context)
+        seen = noisy.flatten(1, 2)
         if self.residual:
-            return Output(add_residual(context, self.net(standardise(seen)), self.steps))
+            return Output(add_residual(carried, self.net(standardise(seen)), self.steps))
         predicted = self.net(seen)
         height, width = context.shape[-2:]
         predicted = predicted[..., :height, :width].float()
@@ -65,8 +86,9 @@ class Conv2d(Predictor):
 def _default(config: Config, inputs: int, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in range(config.depth - 1):
-        layers += [nn.Conv2d(config.filters if layer else inputs, config.filters, 3, padding=1), nn.SiLU()]
-    return nn.Sequential(*layers, zero_head(config.filters, outputs))
+        size, padding = config.kernel, config.kernel // 2
+        layers += [nn.Conv2d(config.filters if layer else inputs, config.filters, size, padding=padding), nn.SiLU()]
+    return nn.Sequential(*layers, zero_head(config.filters, outputs, config.kernel))
 
 
 def _seed(config: Config, inputs: int, outputs: int) -> nn.Sequential:  # noqa: ARG001 - fixed by its source

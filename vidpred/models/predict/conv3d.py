@@ -1,13 +1,13 @@
-"""Slow fusion: 3x3x3 convolutions over time, rows and columns, averaged over time step by step; adds to the last frame.
+"""Slow fusion: 3x3x3 convolutions over time, rows and columns, with pooling over time; adds to the last frame.
 
 After Karpathy et al. 2014, https://research.google/pubs/large-scale-video-classification-with-convolutional-neural-networks/
 and Tran et al. 2015 (C3D, arXiv 1412.0767). `seed` is the tutorial's network instead: one 3x3x3 convolution over rows,
-columns and *colours*, with the frames as its channels (136 parameters at 5 frames in and 1 out).
+columns and *colours*, with the frames as its channels (136 parameters at 5 frames in and 1 out); `axes: hwc` is that
+with any depth.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
+from vidpred.models.blocks.learned_path import (
+    Noise,
+    add_residual,
+    check_length,
+    check_noise,
+    standardise,
+    zero_head,
+)
+from vidpred.models.blocks.slow_fusion import Conv3x3x3, SlowFusion
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -26,78 +34,75 @@ class Config:
     """What a sweep may vary."""
 
     variant: Literal["default", "seed"] = "default"
-    """`default`, or the tutorial's network, of which only `noise` may vary."""
+    """`default`, or the tutorial's network (its axes are `hwc`), of which only the noise may vary."""
     filters: int = 16
     """Channels of the hidden layers."""
     depth: int = 3
-    """3x3x3 convolutions; after each, neighbouring moments are averaged until one is left."""
+    """3x3x3 convolutions before the one that gives the colours."""
     noise: float = 0.0
-    """Standard deviation of Gaussian noise on the learned path while training, in units of full scale."""
+    """Noise while training. `gaussian`: its standard deviation, in units of full scale; `drop_pixels`: the share of
+    pixels that turn black."""
+    axes: Literal["thw", "hwc"] = "thw"
+    """What the kernels slide over: `thw` time, rows and columns, the colours being channels; `hwc` rows, columns and
+    colours, the frames being channels, so that context lengths other than the trained one are refused."""
+    pool: Literal["mean", "max", "none"] = "mean"
+    """How neighbouring moments become one, for `thw`; those left after the last convolution are averaged."""
+    pool_every: int = 1
+    """Convolutions between two poolings over time, for `thw`."""
+    noise_kind: Literal["gaussian", "drop_pixels"] = "gaussian"
+    """What the noise is."""
+    noise_on: Literal["learned_path", "all"] = "learned_path"
+    """Whether the last frame, which the result is added to, stays clean."""
 
     def __post_init__(self) -> None:
         between("conv3d", "filters", self.filters, 1)
         between("conv3d", "depth", self.depth, 1)
-        between("conv3d", "noise", self.noise, 0)
-        if self.variant != "default" and (self.filters, self.depth) != (Config.filters, Config.depth):
-            raise UserError(f"conv3d: filters and depth of variant {self.variant} are its source's: leave them out")
+        between("conv3d", "pool_every", self.pool_every, 1)
+        check_noise("conv3d", self.noise, self.noise_kind)
+        pooling = [field for field in ("pool", "pool_every") if getattr(self, field) != getattr(Config, field)]
+        changed = [field for field in ("filters", "depth") if getattr(self, field) != getattr(Config, field)] + pooling
+        if self.variant != "default" and changed:
+            raise UserError(f"conv3d: {', '.join(changed)} of variant {self.variant} are its source's: leave them out")
+        if self.axes == "hwc" and pooling:
+            raise UserError(
+                f"conv3d: with axes hwc no time is pooled: leave {', '.join(pooling)} out, or set axes: thw"
+            )
 
 
 class Conv3d(Predictor):
-    """(B, T, C, H, W) in, the whole horizon out; frames of any size. Only `seed` is bound to the task's T."""
+    """(B, T, C, H, W) in, the whole horizon out; frames of any size. Only `hwc` is bound to the task's T."""
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
         self.steps = task.horizon
-        self.noise = config.noise
+        self.noise = Noise(config.noise, config.noise_kind, config.noise_on)
+        over_time = config.variant == "default" and config.axes == "thw"
+        self.length = None if over_time else task.context
         self.net: nn.Module
-        if config.variant == "seed":
+        if over_time:
+            self.net = _OverTime(config, task.channels, task.horizon)
+        elif config.variant == "seed":
             self.net = _OverColours(task.context, task.horizon)
         else:
-            self.net = _OverTime(config, task.channels, task.horizon)
+            self.net = _DeepOverColours(config, task.context, task.horizon)
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
-        seen = add_noise(context, self.noise, training=self.training)
-        return Output(add_residual(context, self.net(seen), self.steps))
+        if self.length is not None:
+            check_length("conv3d with axes hwc", context, self.length)
+        seen, carried = self.noise(context)
+        return Output(add_residual(carried, self.net(seen), self.steps))
 
 
-class _Conv3x3x3(nn.Module):
-    """A 3x3x3 convolution with zeros beyond the ends, over a list of (B, channels, H, W), one for each moment.
-
-    Done as one 3x3 convolution over the channels of three neighbours: the same sums and as many parameters as
-    `nn.Conv3d`, but it may lie channels-last, which a CPU computes several times faster.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3 * inputs, outputs, 3, padding=1)
-
-    def forward(self, moments: list[Tensor]) -> list[Tensor]:
-        beyond = torch.zeros_like(moments[0])
-        padded = [beyond, *moments, beyond]
-        neighbours = [torch.cat(padded[i : i + 3], dim=1) for i in range(len(moments))]
-        y: Tensor = self.conv(torch.cat(neighbours).contiguous(memory_format=torch.channels_last))
-        return list(y.chunk(len(moments)))
-
-
-class _OverTime(nn.Module):
+class _OverTime(SlowFusion):
     """(B, T, C, H, W) to a residual (B, horizon·C, H, W), zero at the start."""
 
     def __init__(self, config: Config, channels: int, horizon: int) -> None:
-        super().__init__()
-        widths = [channels] + [config.filters] * config.depth
-        self.convs = nn.ModuleList(_Conv3x3x3(*pair) for pair in itertools.pairwise(widths))
+        super().__init__(channels, config.filters, config.depth, config.pool, config.pool_every)
         self.head = zero_head(config.filters, horizon * channels)
 
-    def forward(self, context: Tensor) -> Tensor:
-        moments = list(standardise(context).unbind(1))
-        for conv in self.convs:
-            moments = [F.silu(moment) for moment in conv(moments)]
-            # pairs are counted from the newest moment, which counts most; an odd one out, the oldest, stays alone
-            odd = moments[:1] if len(moments) % 2 else []
-            pairs = moments[len(odd) :]
-            moments = odd + [(a + b) / 2 for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-        residual: Tensor = self.head(torch.stack(moments).mean(dim=0) if len(moments) > 1 else moments[0])
+    def forward(self, frames: Tensor) -> Tensor:
+        residual: Tensor = self.head(super().forward(standardise(frames)))
         return residual
 
 
@@ -106,11 +111,29 @@ class _OverColours(nn.Module):
 
     def __init__(self, context: int, horizon: int) -> None:
         super().__init__()
-        self.conv = _Conv3x3x3(context, horizon)
+        self.conv = Conv3x3x3(context, horizon)
 
     def forward(self, context: Tensor) -> Tensor:
         by_colour = self.conv(list(context.unbind(2)))
         return torch.stack(by_colour, dim=2).flatten(1, 2)
+
+
+class _DeepOverColours(nn.Module):
+    """(B, T, C, H, W) to a residual (B, horizon·C, H, W), zero at the start."""
+
+    def __init__(self, config: Config, context: int, horizon: int) -> None:
+        super().__init__()
+        filters = config.filters
+        self.convs = nn.ModuleList(Conv3x3x3(filters if layer else context, filters) for layer in range(config.depth))
+        self.head = Conv3x3x3(filters, horizon)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, context: Tensor) -> Tensor:
+        planes = list(standardise(context).unbind(2))
+        for conv in self.convs:
+            planes = [F.silu(plane) for plane in conv(planes)]
+        return torch.stack(self.head(planes), dim=2).flatten(1, 2)
 
 
 def build(config: Config, task: Task) -> Conv3d:

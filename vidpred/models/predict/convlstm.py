@@ -9,11 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import add_noise, add_residual, standardise, zero_head
+from vidpred.models.blocks.learned_path import (
+    Noise,
+    add_residual,
+    check_noise,
+    fold_pixels,
+    standardise,
+    unfold_pixels,
+    zero_head,
+)
 from vidpred.models.blocks.recurrent import ConvLSTM
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -24,7 +31,7 @@ class Config:
     """What a sweep may vary."""
 
     variant: Literal["default", "seed"] = "default"
-    """`default`, or the tutorial's network, of which only `noise` may vary."""
+    """`default`, or the tutorial's network, of which only the noise may vary."""
     filters: int = 16
     """Channels of the state."""
     layers: int = 1
@@ -34,14 +41,19 @@ class Config:
     fold: int = 2
     """So many pixels a side become the channels of one; 1 keeps the full resolution."""
     noise: float = 0.0
-    """Standard deviation of Gaussian noise on the learned path while training, in units of full scale."""
+    """Noise while training. `gaussian`: its standard deviation, in units of full scale; `drop_pixels`: the share of
+    pixels that turn black."""
+    noise_kind: Literal["gaussian", "drop_pixels"] = "gaussian"
+    """What the noise is."""
+    noise_on: Literal["learned_path", "all"] = "learned_path"
+    """Whether the last frame, which the result is added to, stays clean."""
 
     def __post_init__(self) -> None:
         between("convlstm", "filters", self.filters, 1)
         between("convlstm", "layers", self.layers, 1)
         between("convlstm", "kernel", self.kernel, 1)
         between("convlstm", "fold", self.fold, 1)
-        between("convlstm", "noise", self.noise, 0)
+        check_noise("convlstm", self.noise, self.noise_kind)
         if self.kernel % 2 == 0:
             raise UserError(f"convlstm: kernel is {self.kernel}: give an odd number")
         changed = [f for f in ("filters", "layers", "kernel", "fold") if getattr(self, f) != getattr(Config, f)]
@@ -55,7 +67,7 @@ class Convlstm(Predictor):
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
         self.steps = task.horizon
-        self.noise = config.noise
+        self.noise = Noise(config.noise, config.noise_kind, config.noise_on)
         seed = config.variant == "seed"
         filters, layers, kernel = (6, 1, 3) if seed else (config.filters, config.layers, config.kernel)
         self.fold = 1 if seed else config.fold
@@ -66,19 +78,12 @@ class Convlstm(Predictor):
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
-        batch, length, _, height, width = context.shape
-        seen = add_noise(context, self.noise, training=self.training).flatten(0, 1)
-        if self.standardise:
-            seen = standardise(seen)
-        below, right = -height % self.fold, -width % self.fold
-        if below or right:
-            seen = F.pad(seen, (0, right, 0, below), mode="replicate")
-        folded = F.pixel_unshuffle(seen, self.fold)
-        states = list(folded.reshape(batch, length, *folded.shape[1:]).unbind(1))
+        seen, carried = self.noise(context)
+        states = list(fold_pixels(standardise(seen) if self.standardise else seen, self.fold).unbind(1))
         for cell in self.cells:
             states = cell(states)
-        residual = F.pixel_shuffle(self.head(states[-1]), self.fold)
-        return Output(add_residual(context, residual[..., :height, :width], self.steps))
+        residual = unfold_pixels(self.head(states[-1]), self.fold, *context.shape[-2:])
+        return Output(add_residual(carried, residual, self.steps))
 
 
 def build(config: Config, task: Task) -> Convlstm:
