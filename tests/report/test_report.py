@@ -19,7 +19,7 @@ from PIL import Image
 from vidpred.errors import UserError
 from vidpred.report.inputs import read_inputs
 from vidpred.report.page import group_gains, metric_table, render, write_report
-from vidpred.training.metrics import HIGHER_IS_BETTER, UNITS
+from vidpred.training.figures import HIGHER_IS_BETTER, UNITS
 
 MODELS = ("warpmix", "copy_last", "flow_gate")
 SCALE = {"warpmix": 0.4, "copy_last": 1.0, "flow_gate": 0.8}

@@ -16,14 +16,14 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from vidpred.errors import UserError
 from vidpred.training import learned
-from vidpred.training.metrics import (
+from vidpred.training.figures import (
     FURTHER_HIGHER_IS_BETTER,
     FURTHER_UNITS,
     HIGHER_IS_BETTER,
     UNITS,
     relative_gain,
-    score,
 )
+from vidpred.training.metrics import score
 
 
 def windows(height: int = 20, width: int = 17) -> tuple[Tensor, Tensor]:

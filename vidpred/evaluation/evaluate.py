@@ -28,7 +28,7 @@ from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.metrics import UNITS
+from vidpred.training.figures import UNITS
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 

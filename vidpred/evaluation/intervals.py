@@ -12,7 +12,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vidpred.training.metrics import NOTHING_MOVES, STILL, relative_gain
+from vidpred.training.figures import NOTHING_MOVES, STILL, relative_gain
 
 DRAWS = 2000
 """Bootstrap samples."""

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
-from vidpred.training.metrics import HIGHER_IS_BETTER, NOTHING_MOVES, UNITS, gain_in_words, relative_gain
+from vidpred.training.figures import HIGHER_IS_BETTER, NOTHING_MOVES, UNITS, gain_in_words, relative_gain
 from vidpred.workspace import atomic
 
 BASELINES = ("copy_last", "flow_gate")

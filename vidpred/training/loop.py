@@ -32,8 +32,9 @@ from vidpred.models.rollout import rollout
 from vidpred.training import checkpoints
 from vidpred.training.data import Data
 from vidpred.training.device import choose_precision
+from vidpred.training.figures import NOTHING_MOVES, gain_in_words, relative_gain
 from vidpred.training.losses import weighted
-from vidpred.training.metrics import NOTHING_MOVES, gain_in_words, relative_gain, score
+from vidpred.training.metrics import score
 from vidpred.training.schedule import learning_rate
 from vidpred.types import Batch, Predictor
 from vidpred.workspace import atomic

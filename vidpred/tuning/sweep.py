@@ -24,7 +24,7 @@ from vidpred.data.clips import task_of
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.tracking.runs import Tracker
-from vidpred.training.metrics import NOTHING_MOVES, gain_in_words
+from vidpred.training.figures import NOTHING_MOVES, gain_in_words
 from vidpred.tuning.space import points
 from vidpred.tuning.trial import Trial
 from vidpred.workspace import atomic, fresh_folder

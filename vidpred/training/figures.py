@@ -1,0 +1,85 @@
+"""What the figures of a table mean: their units, which way is better, and gains over copying the last frame.
+
+Without torch, for those who only show figures. `UNITS` has the metrics of every table; `FURTHER_UNITS` those that are
+computed where they are asked for by name.
+"""
+
+from __future__ import annotations
+
+UNITS: dict[str, str] = {
+    "perceptual_distance": "grey levels",
+    "psnr_db": "dB",
+    "ssim": "",
+    "l1": "",
+    "mse": "",
+    "gdl": "",
+    "sharpness_db": "dB",
+    "edge_contrast": "",
+}
+"""Every metric that `score` computes unasked, and its unit; an empty one is of pixels in [0, 1] or has none."""
+
+HIGHER_IS_BETTER: dict[str, bool | None] = {
+    "perceptual_distance": False,
+    "psnr_db": True,
+    "ssim": True,
+    "l1": False,
+    "mse": False,
+    "gdl": False,
+    "sharpness_db": True,
+    "edge_contrast": None,
+}
+"""None: neither; `edge_contrast` has no reference, the truth's own value is the best."""
+
+FURTHER_UNITS: dict[str, str] = {
+    "capped_share": "",
+    "ms_ssim3": "",
+    "residual_bpp": "bits",
+    "lpips": "",
+    "pd_moving": "grey levels",
+    "psnr_moving_db": "dB",
+    "ssim_moving": "",
+    "moving_share": "",
+    "ssim_openstl": "",
+    "mse_sum": "",
+    "mae_sum": "",
+    "l2_sum": "",
+    "total_loss": "",
+} | {f"{name}_float": unit for name, unit in UNITS.items()}
+"""Metrics that `score` computes where they are asked for by name; `*_float`: of frames neither clamped nor rounded."""
+
+FURTHER_HIGHER_IS_BETTER: dict[str, bool | None] = {
+    "capped_share": None,
+    "ms_ssim3": True,
+    "residual_bpp": False,
+    "lpips": False,
+    "pd_moving": False,
+    "psnr_moving_db": True,
+    "ssim_moving": True,
+    "moving_share": None,
+    "ssim_openstl": True,
+    "mse_sum": False,
+    "mae_sum": False,
+    "l2_sum": False,
+    "total_loss": False,
+} | {f"{name}_float": better for name, better in HIGHER_IS_BETTER.items()}
+"""As `HIGHER_IS_BETTER`. None also: a share of capped or moving pixels says how the others are to be read."""
+
+STILL = 0.1
+"""Grey levels of `copy_last`'s PD below which nothing moves: a gain over it would be a ratio to noise."""
+NOTHING_MOVES = "nothing moves in these windows"
+
+
+def relative_gain(distance: float, baseline: float, *, still: float = STILL) -> float | None:
+    """One minus the ratio of two distances: 0.2 is a fifth less than the baseline's. None where nothing moves.
+
+    Args:
+        distance: The model's; lower is better.
+        baseline: That of copying the last frame, in the same unit.
+        still: Baselines below it are those of windows in which nothing moves; in that unit.
+    """
+    return None if baseline < still else 1 - distance / baseline
+
+
+def gain_in_words(gain: float) -> str:
+    """`+63.9 %`."""
+    return f"{100 * gain:+.1f} %"
