@@ -24,6 +24,7 @@ from vidpred.data.flow import flow_to_previous
 from vidpred.data.flow_store import Quantised, StoredFlow, quantised, stored_flow, write_flow
 from vidpred.data.shards import RawClip, Shards, write_shards
 from vidpred.errors import UserError
+from vidpred.training.curriculum import batches
 from vidpred.training.data import Data, read_data
 from vidpred.training.loop import Stopped, Trainer
 from vidpred.types import Output, Predictor, Segment
@@ -391,7 +392,7 @@ def test_training_reads_what_is_stored_and_ends_in_the_same_bits_after_a_stop(
     assert [r.getMessage() for r in caplog.records] == [
         "the stored flow leads back in time only: no window is played backwards (train.augment.reverse)"
     ]
-    sample = next(whole._batches())[1]
+    sample = next(batches(stored, whole.params, whole.stored, first=0, steps=whole.steps))[1]
     assert sample.flow is not None
     whole.run()
     task = data.task
