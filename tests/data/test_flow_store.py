@@ -412,7 +412,7 @@ def test_training_reads_what_is_stored_and_ends_in_the_same_bits_after_a_stop(
 def test_without_a_store_flow_is_computed(data: Data, params: Params, tmp_path: Path) -> None:
     run = trainer(data, params, tmp_path)
     assert run.stored is None
-    frames = next(run._batches())[1].frames
+    frames = next(batches(data, run.params, None, first=0, steps=run.steps))[1].frames
     run.run()
     expected = flow_to_previous(frames[0, : data.task.context])
     np.testing.assert_array_equal(Carries.seen[0][0].numpy(), expected)
