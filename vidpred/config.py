@@ -237,6 +237,8 @@ class TrainParams(Section):
     """Fields of its config, where `model` is named."""
     steps: Count = 1000
     """Optimiser steps."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes instead of `steps`: the first steps are timed, and their number is decided once; null: `steps` holds."""
     batch_size: Count = 16
     """Windows in a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -273,6 +275,9 @@ class TrainParams(Section):
     """Random changes to training windows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 autocast where the processor computes in it."""
+    compile: bool = False
+    """Let torch compile the model, which takes minutes before the first step; where it cannot, training goes on
+    without."""
     evaluate_every: Count = 200
     """Steps between two validations."""
     val_windows: Count = 128

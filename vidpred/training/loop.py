@@ -28,6 +28,7 @@ from vidpred.errors import UserError
 from vidpred.models.rollout import rollout
 from vidpred.training import checkpoints, pace, stages, validation
 from vidpred.training.adversary import Adversary, part
+from vidpred.training.compiled import Compiled
 from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
 from vidpred.training.device import choose_precision
@@ -102,6 +103,7 @@ class Trainer:
         self.loss = weighted(params.loss)
         self._auxiliary_loss = weighted({n: weight for n, weight in params.loss.items() if n not in GIVEN})
         self.adversary = Adversary(self.model, params, device) if "adversarial" in params.loss else None
+        self.compiled = Compiled(self.model, wanted=params.compile)
         self.plan = stages.planned(self.model, steps, params.stage_shares)
         self.step = 0
         self.best: Row = {}
@@ -132,6 +134,11 @@ class Trainer:
             mine.copy_(theirs)
         self._enter(self._place + 1)
 
+    def jump(self, step: int) -> None:
+        """Goes on as if all steps up to this one had been taken; for those who only want to see how a step goes."""
+        self.step = step
+        self._enter(next(i for i, stage in enumerate(self.plan) if step < stage.last))
+
     # ---- one step
 
     def train_step(self, frames: np.ndarray, flow: Quantised | None = None) -> float:
@@ -157,22 +164,30 @@ class Trainer:
         )
         goes = list(parts(Sample(frames, flow), rank=rank, workers=self.peers.size, accumulate=self.params.accumulate))
         if self.adversary and stage.name == JOINT:
-            self._move_adversary(self.adversary, goes, rate)
+            adversary = self.adversary
+            lost = self.compiled.attempt(lambda: self._teach(adversary, goes))
+            adversary.player.move(rate * self.params.discriminator_rate)  # not where it is not finite
+            self._note("discriminator", lost)
+        loss = self.compiled.attempt(lambda: self._descend(goes))
         self.step += 1
+        if not math.isfinite(loss) or not self.player.move(rate):
+            return self._skip()
+        self.skipped_in_a_row = 0
+        self._follow()
+        return loss
+
+    def _descend(self, goes: list[tuple[Sample, float]]) -> float:
+        """The loss of a batch, and its gradients; none of a loss that is not finite."""
         self.player.still()
         total = 0.0
         for go, weight in goes:
             loss = weight * self._loss(self._batch(go.frames, go.flow))
-            value = averaged(self.peers, loss.item())[0]
-            if not math.isfinite(value):  # before going backward: NaN coordinates crash grid_sample there
-                return self._skip()
+            total += averaged(self.peers, loss.item())[0]
+            if not math.isfinite(total):  # before going backward: NaN coordinates crash grid_sample there
+                break
             loss.backward()
-            total += value
-        average_gradients(self.peers, self.player.parameters)
-        if not self.player.move(rate):
-            return self._skip()
-        self.skipped_in_a_row = 0
-        self._follow()
+        else:
+            average_gradients(self.peers, self.player.parameters)
         return total
 
     def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
@@ -200,8 +215,8 @@ class Trainer:
             loss = loss + weight * self._auxiliary_loss(other.float(), known)
         return loss
 
-    def _move_adversary(self, adversary: Adversary, goes: list[tuple[Sample, float]], rate: float) -> None:
-        """The discriminators' turn, on what the model predicts now."""
+    def _teach(self, adversary: Adversary, goes: list[tuple[Sample, float]]) -> float:
+        """The discriminators' loss on what the model predicts now, and its gradients."""
         adversary.player.still()
         total = 0.0
         for go, weight in goes:
@@ -215,8 +230,7 @@ class Trainer:
             total += averaged(self.peers, loss.item())[0]
             loss.backward()
         average_gradients(self.peers, adversary.player.parameters)
-        adversary.player.move(rate * self.params.discriminator_rate)  # not where it is not finite
-        self._note("discriminator", total)
+        return total
 
     def _note(self, name: str, value: float) -> None:
         self._seen.setdefault(name, []).append(value)
