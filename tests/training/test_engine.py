@@ -139,7 +139,7 @@ def test_a_model_that_copies_is_told_of_once(
     trainer(data, train, tmp_path, model="conv2d", steps=5).run()
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(told) == 1
-    assert "3 validations in a row found what copying the last frame gives" in told[0]
+    assert "3 validations in a row found what copy_last gives" in told[0]
 
 
 @pytest.mark.parametrize(

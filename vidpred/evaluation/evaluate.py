@@ -1,4 +1,4 @@
-"""The verdict on a model: its metrics on test beside `copy_last` and `flow_gate`, how sure they are, and pictures.
+"""The verdict on a model: its metrics on test beside baselines and `flow_gate`, how sure they are, and pictures.
 
 In: a model folder, shards, the split. Out: `windows.parquet`, `rollout.parquet` and `pictures/` for the report and
 the registry, and the figures for `results/evaluate/metrics.json`.
@@ -10,6 +10,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, 
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
+from vidpred.evaluation.between import between_pictures
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
 from vidpred.evaluation.pictures import write_filmstrip, write_pair, write_restored
 from vidpred.evaluation.scoring import score_frames, score_model
@@ -28,7 +30,7 @@ from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.figures import UNITS
+from vidpred.training.figures import BASELINES, UNITS, best_baseline, verdict
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
@@ -54,9 +56,10 @@ def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) ->
     frames = read_windows(shards, windows, count=task.context + task.horizon, interval=task.interval)
     step = params.evaluate.batch_size
     batches = [
-        make_batch(frames[i : i + step], context=task.context, flow=params.flow) for i in range(0, len(frames), step)
+        make_batch(frames[i : i + step], context=task.context, between=task.between, flow=params.flow)
+        for i in range(0, len(frames), step)
     ]
-    return flow_gate.build(flow_gate.fit(batches, task), task).eval()
+    return zoo.build("flow_gate", asdict(flow_gate.fit(batches, task)), task).eval()
 
 
 def evaluate(
@@ -93,7 +96,7 @@ def evaluate(
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
         info["name"]: model,
-        "copy_last": zoo.build("copy_last", {}, task).eval(),
+        **{baseline: zoo.build(baseline, {}, task).eval() for baseline in BASELINES[task.kind]},
         "flow_gate": fitted_flow_gate(shards, split, params, task),
     }
     fresh_folder(out)
@@ -109,7 +112,14 @@ def evaluate(
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
-            one, shards, room, task=task, frames=steps, flow=params.flow, batch_size=batch_size, device=device
+            one,
+            shards,
+            room,
+            task=task,
+            frames=1 if task.between else steps,
+            flow=params.flow,
+            batch_size=batch_size,
+            device=device,
         )
         for name, one in models.items()
     }
@@ -117,7 +127,8 @@ def evaluate(
     _write(out / "rollout.parquet", curves)
     of_each_clip = room[: max(params.evaluate.pictures, len({window.clip for window in room}))]
     shown = evenly(of_each_clip, params.evaluate.pictures)
-    _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
+    draw = between_pictures if task.between else _pictures
+    draw(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
     _restored(out / "pictures" / "restored.png", model, shards, of_each_clip[:RESTORED], device)
     return {
         "model": {
@@ -133,10 +144,10 @@ def evaluate(
 
 def headline(figures: dict[str, Any]) -> dict[str, float]:
     """The few figures that a run is compared by, of all that `evaluate` gives; no gain where nothing moves."""
-    mine, gain = figures["test"][figures["model"]["name"]], figures["over_copy_last"]
+    mine, (baseline, gain, _) = figures["test"][figures["model"]["name"]], verdict(figures)
     told = {
         "pd": mine["perceptual_distance"],
-        "pd_copy_last": figures["test"]["copy_last"]["perceptual_distance"],
+        f"pd_{baseline}": figures["test"][baseline]["perceptual_distance"],
         "psnr_db": mine["psnr_db"],
         "ssim": mine["ssim"],
     }
@@ -147,9 +158,9 @@ def headline(figures: dict[str, Any]) -> dict[str, float]:
 
 def _same_task(trained: dict[str, Any], asked: Task) -> None:
     wrong = [
-        f"{name} {trained[name]} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("context", "horizon", "interval", "height", "width")
-        if trained[name] != getattr(asked, name)
+        f"{name} {trained.get(name, 'predict')} (params.yaml and shards: {getattr(asked, name)})"
+        for name in ("kind", "context", "horizon", "interval", "height", "width")
+        if trained.get(name, "predict") != getattr(asked, name)
     ]
     if wrong:
         raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
@@ -162,31 +173,36 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
         blocks = mine["block"] if by_time else None
         return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
-    distances = {metric: gain(metric, "copy_last") for metric in FLOORS}
-    over_copy = distances["perceptual_distance"]
     means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
+    bar = best_baseline({n: float(mean["perceptual_distance"]) for n, mean in means.items()})[0]
+    distances = {metric: gain(metric, bar) for metric in FLOORS}
+    over_bar = distances["perceptual_distance"]
     return {
+        "baseline": bar,
         "gains": {
             "pooled": {m: g["pooled"] for m, g in distances.items()},
             "macro": {m: g["macro"] for m, g in distances.items()},
-            "psnr_db": float(means[name]["psnr_db"] - means["copy_last"]["psnr_db"]),
+            "psnr_db": float(means[name]["psnr_db"] - means[bar]["psnr_db"]),
         },
-        "over_copy_last": over_copy,
+        f"over_{bar}": over_bar,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
-        "beats_copy_last": beats(over_copy),
-        "why_not": why_not(over_copy),
+        f"beats_{bar}": beats(over_bar),
+        "why_not": why_not(over_bar),
     }
 
 
 def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list[Window]]:
     """How far to roll out: as far as at least half of the clips have room for; and from where.
 
+    What lies between two frames is not rolled out: then it is how many such frames are shown one after the other.
+
     The first window of every clip comes before the second of any, so that a few of them show many clips.
     """
     task, most = params.task, params.evaluate.windows_per_clip
 
     def windows(steps: int) -> list[Window]:
-        found = evaluation_windows(test, task=task, per_clip=most, frames=task.context + steps)
+        frames = 2 * steps + 1 if task.kind == "interpolate" else task.context + steps
+        found = evaluation_windows(test, task=task, per_clip=most, frames=frames)
         place: dict[int, int] = defaultdict(int)
         order = []
         for window in found:
@@ -199,7 +215,8 @@ def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list
         room = windows(steps)
         if room and len({window.clip for window in room}) * 2 >= clips:
             if steps < params.evaluate.rollout:
-                log.info("half of the test clips have room for a rollout of %d steps", steps)
+                what = "pictures" if task.kind == "interpolate" else "a rollout"
+                log.info("half of the test clips have room for %s of %d steps", what, steps)
             return steps, room[: params.evaluate.rollout_windows]
     raise UserError("no test clip has a frame after its context")
 

@@ -51,7 +51,7 @@ def score_frames(
     for first in range(0, len(windows), batch_size):
         some = windows[first : first + batch_size]
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
-        batch = make_batch(raw, context=task.context, device=device)
+        batch = make_batch(raw, context=task.context, between=task.between, device=device)
         predicted = rollout(model, batch.context, frames, flow=lambda c: flow_of(c, flow), clamp=True).frames
         found = score(predicted, batch.target)
         clips = [shards.clips[w.clip] for w in some]

@@ -27,7 +27,7 @@ def horizons(data: Data, params: TrainParams, steps: int) -> list[tuple[int, int
     found = [(task.horizon, 0, turn)]
     for wanted, (first, last) in zip(grows, itertools.pairwise([turn, *ends]), strict=True):
         span = (task.context + wanted - 1) * task.interval + 1
-        fits = wanted > task.horizon and any(segment.length >= span for segment in data.train)
+        fits = wanted > task.horizon and not task.between and any(segment.length >= span for segment in data.train)
         found.append((wanted if fits else found[-1][0], first, last))
     return found
 
@@ -53,6 +53,7 @@ def batches(
             context=data.task.context,
             horizon=horizon,
             interval=data.task.interval,
+            between=data.task.between,
             batch_size=params.batch_size,
             seed=params.seed,
             motion_share=params.motion_share,

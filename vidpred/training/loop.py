@@ -32,6 +32,7 @@ from vidpred.training.compiled import Compiled
 from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
 from vidpred.training.device import choose_precision
+from vidpred.training.figures import BASELINES, best_baseline
 from vidpred.training.losses import GIVEN, weighted
 from vidpred.training.peers import Alone, Peers, average_gradients, averaged
 from vidpred.training.player import Player
@@ -93,7 +94,7 @@ class Trainer:
                 f"train.batch_size is {params.batch_size}, but is to be shared out over {goes} goes: raise it"
             )
         self.stored = (
-            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.interval)
+            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.flow_interval)
             if model.needs_flow and data.flow_folder is not None
             else None
         )
@@ -110,7 +111,7 @@ class Trainer:
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0
-        self.val_baseline = math.nan
+        self.val_baselines: dict[str, float] = {}
         self.rows: list[Row] = []
         self._seen: dict[str, list[float]] = {}
         self._enter(0)
@@ -195,7 +196,8 @@ class Trainer:
     def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
         computed = self.data.flow if self.model.needs_flow else None
         flow = computed if stored is None else stored
-        return make_batch(frames, context=self.data.task.context, device=self.device, flow=flow)
+        task = self.data.task
+        return make_batch(frames, context=task.context, between=task.between, device=self.device, flow=flow)
 
     def _loss(self, batch: Batch) -> Tensor:
         if self.stage.name != JOINT:
@@ -260,12 +262,12 @@ class Trainer:
     # ---- validation
 
     def validate(self) -> Row:
-        """Scores the averaged weights on the validation windows, beside copying the last frame."""
+        """Scores the averaged weights on the validation windows, beside the baselines of the task."""
         row = validation.validate(
-            self.average, self.data, self.stage, batch_of=self._batch, dtype=self.dtype, baseline=self.val_baseline,
+            self.average, self.data, self.stage, batch_of=self._batch, dtype=self.dtype, baselines=self.val_baselines,
             peers=self.peers,
         )  # fmt: skip
-        self.val_baseline = row["val_copy_last"]
+        self.val_baselines = {name: row[f"val_{name}"] for name in BASELINES[self.data.task.kind]}
         return row
 
     # ---- state
@@ -283,7 +285,7 @@ class Trainer:
             "skipped_in_a_row": self.skipped_in_a_row,
             "rows": self.rows,
             "seen": self._seen,
-            "val_baseline": None if math.isnan(self.val_baseline) else self.val_baseline,
+            "val_baselines": self.val_baselines,
         }
         return checkpoints.save(folder, self.step, tensors, numbers)
 
@@ -298,8 +300,7 @@ class Trainer:
             self.adversary.restore(part(tensors, "adversary."))
         self.step, self.best, self.rows = int(numbers["step"]), numbers["best"], numbers["rows"]
         self.skipped_in_a_row, self._seen = numbers["skipped_in_a_row"], numbers["seen"]
-        baseline = numbers["val_baseline"]
-        self.val_baseline = math.nan if baseline is None else baseline
+        self.val_baselines = numbers["val_baselines"]
 
     # ---- the run
 
@@ -386,10 +387,10 @@ class Trainer:
         )  # fmt: skip
         if validation.collapsed(self._judged):
             log.warning(
-                "%d validations in a row found what copying the last frame gives: the model has learned to copy. Raise "
+                "%d validations in a row found what %s gives: the model has learned no more. Raise "
                 "train.learning_rate, see that train.loss has more than edges, or see docs/training.md",
-                validation.PATIENCE,
-            )
+                validation.PATIENCE, best_baseline(row, prefix="val_")[0],
+            )  # fmt: skip
         if self.ended and self.step < self.steps:
             log.info(
                 "no validation was better for %s in a row: the run ends at step %d", self.params.patience, self.step

@@ -1,18 +1,18 @@
-"""How good the averaged weights are on validation windows, beside copying the last frame."""
+"""How good the averaged weights are on validation windows, beside the baselines of the task."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from vidpred.data.clips import flow_for, read_windows
 from vidpred.models.rollout import rollout
+from vidpred.training.baselines import baseline_frames
 from vidpred.training.data import Data
-from vidpred.training.figures import NOTHING_MOVES, STILL, gain_in_words, relative_gain
+from vidpred.training.figures import BASELINES, NOTHING_MOVES, STILL, best_baseline, gain_in_words, relative_gain
 from vidpred.training.metrics import score
 from vidpred.training.peers import Peers, averaged
 from vidpred.training.stages import JOINT, Stage
@@ -28,9 +28,9 @@ WATCHED = ("perceptual_distance", "psnr_db")
 BATCH = 32
 """Windows predicted at once."""
 SAME = 1e-4
-"""A share of `copy_last`'s PD: a model that is no farther from it has learned to copy."""
+"""A share of the best baseline's PD: a model that is no farther from it has learned no more."""
 PATIENCE = 3
-"""Validations that may find nothing but a copy before it is told: most models begin as one."""
+"""Validations that may find nothing but a baseline before it is told: most models begin as one."""
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def validate(
     *,
     batch_of: Callable[[np.ndarray], Batch],
     dtype: torch.dtype,
-    baseline: float,
+    baselines: Mapping[str, float],
     peers: Peers,
 ) -> Row:
     """Scores weights; in a stage that restores frames also how well it does.
@@ -52,11 +52,12 @@ def validate(
         stage: That the run is in.
         batch_of: From uint8 frames (B, T + horizon, H, W, C) to what the model sees.
         dtype: Of autocast.
-        baseline: The perceptual distance of `copy_last` on these windows; NaN: it is computed.
+        baselines: The perceptual distance of each baseline on these windows; empty: they are computed.
         peers: Workers who share the windows.
     """
-    distance = copied = psnr = restored = 0.0
+    distance = psnr = restored = 0.0
     task = data.task
+    known = dict.fromkeys(BASELINES[task.kind], 0.0)
     mine = data.val[peers.rank :: peers.size]
     for start in range(0, len(mine), BATCH):
         windows = mine[start : start + BATCH]
@@ -68,19 +69,18 @@ def validate(
         found = score(output.frames, batch.target, only=WATCHED)
         distance += float(found["perceptual_distance"].mean(dim=1).sum())
         psnr += float(found["psnr_db"].mean(dim=1).sum())
-        if math.isnan(baseline):
-            last = batch.context[:, -1:].expand_as(batch.target)
-            known = score(last, batch.target, only=WATCHED)
-            copied += float(known["perceptual_distance"].mean(dim=1).sum())
+        if not baselines:
+            for name, shown in baseline_frames(batch, task.kind).items():
+                known[name] += float(score(shown, batch.target, only=WATCHED)["perceptual_distance"].mean(dim=1).sum())
         restored += _restored(model, stage, batch, dtype)
-    distance, copied, psnr, restored, count = averaged(peers, distance, copied, psnr, restored, len(mine))
-    if math.isnan(baseline):
-        baseline = copied / count
+    distance, psnr, restored, count, *sums = averaged(peers, distance, psnr, restored, len(mine), *known.values())
+    if not baselines:
+        baselines = {name: total / count for name, total in zip(known, sums, strict=True)}
     distance /= count
-    gain = relative_gain(distance, baseline)
+    gain = relative_gain(distance, best_baseline(baselines)[1])
     return {
         "val_perceptual_distance": distance,
-        "val_copy_last": baseline,
+        **{f"val_{name}": value for name, value in baselines.items()},
         **({} if gain is None else {"val_gain": gain}),
         "val_psnr_db": psnr / count,
         **({"val_restored_psnr_db": restored / count} if restored else {}),
@@ -100,20 +100,21 @@ def _restored(model: Predictor, stage: Stage, batch: Batch, dtype: torch.dtype) 
 def in_words(row: Row) -> str:
     """`PD 12.34 (copy_last 34.17, gain +63.9 %)`, and how well frames are restored where they are."""
     gain = f"gain {gain_in_words(row['val_gain'])}" if "val_gain" in row else NOTHING_MOVES
-    told = f"PD {row['val_perceptual_distance']:.2f} (copy_last {row['val_copy_last']:.2f}, {gain})"
+    name, distance = best_baseline(row, prefix="val_")
+    told = f"PD {row['val_perceptual_distance']:.2f} ({name} {distance:.2f}, {gain})"
     if "val_restored_psnr_db" in row:
         told += f", frames restored at {row['val_restored_psnr_db']:.1f} dB"
     return told
 
 
 def collapsed(rows: Sequence[Row]) -> bool:
-    """Whether the last few validations, and no more, found what copying the last frame would give."""
+    """Whether the last few validations, and no more, found what the best baseline gives."""
     copies = [_copies(row) for row in rows[-PATIENCE - 1 :]]
     return len(rows) >= PATIENCE and all(copies[-PATIENCE:]) and not (len(copies) > PATIENCE and copies[0])
 
 
 def _copies(row: Row) -> bool:
-    copied = row["val_copy_last"]
+    _, copied = best_baseline(row, prefix="val_")
     return copied >= STILL and abs(row["val_perceptual_distance"] - copied) <= SAME * copied
 
 
