@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 import pytest
 
 from vidpred.evaluation.evaluate import headline
-from vidpred.evaluation.intervals import FLOOR, beats, paired_difference, paired_gain, why_not
+from vidpred.evaluation.intervals import FLOOR, MIN_UNITS, beats, paired_difference, paired_gain, why_not
 
 
 def test_pooled_weighs_windows_and_macro_groups() -> None:
@@ -162,26 +162,98 @@ def test_group_intervals_are_those_of_all_draws() -> None:
     assert difference["units"] == 3
 
 
-def test_block_intervals_are_those_of_all_draws_within_groups() -> None:
-    blocks = np.array(["0a", "1a", "0b", "1b", "0c"])  # one window a block, not in the order of groups; c has but one
-    draws = [[*a, *b, 4] for a in product((0, 1), repeat=2) for b in product((2, 3), repeat=2)]
+def test_block_intervals_are_those_of_all_draws_of_one_fewer_within_groups() -> None:
+    blocks = np.array(["0a", "1a", "0b", "1b", "2b"])  # one window a block
+    groups = np.array(["a", "a", "b", "b", "b"])
+    draws = [[a, *b] for a in (0, 1) for b in product((2, 3, 4), repeat=2)]
 
-    def pooled(draw: np.ndarray) -> float:
-        return 1 - MINE[draw].mean() / OTHER[draw].mean()
+    def mean(values: np.ndarray, draw: np.ndarray) -> float:
+        return float((2 * values[draw[0]] + 3 * values[draw[1:]].mean()) / 5)  # each video keeps its weight
 
     def macro(draw: np.ndarray) -> float:
-        parts = (draw[:2], draw[2:4], draw[4:])
-        return 1 - np.prod([(MINE[d].mean() + FLOOR) / (OTHER[d].mean() + FLOOR) for d in parts]) ** (1 / 3)
+        return 1 - np.prod([(MINE[d].mean() + FLOOR) / (OTHER[d].mean() + FLOOR) for d in (draw[:1], draw[1:])]) ** 0.5
 
-    gain = paired_gain(MINE, OTHER, GROUPS, blocks=blocks)
-    assert gain["pooled_interval"] == pytest.approx(middle(pooled, draws))
+    gain = paired_gain(MINE, OTHER, groups, blocks=blocks)
+    assert gain["pooled_interval"] == pytest.approx(middle(lambda d: 1 - mean(MINE, d) / mean(OTHER, d), draws))
     assert gain["macro_interval"] == pytest.approx(middle(macro, draws))
-    difference = paired_difference(MINE, OTHER, GROUPS, blocks=blocks)
     apart = MINE - OTHER
-    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: float(apart[d].mean()), draws))
-    parts = middle(lambda d: float(np.mean([apart[d[:2]].mean(), apart[d[2:4]].mean(), apart[d[4]]])), draws)
+    difference = paired_difference(MINE, OTHER, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: mean(apart, d), draws))
+    parts = middle(lambda d: float(np.mean([apart[d[0]], apart[d[1:]].mean()])), draws)
     assert difference["macro_interval"] == pytest.approx(parts)
+    assert difference["units"] == gain["units"] == 5
+
+
+def test_videos_of_one_block_are_drawn_whole_among_each_other() -> None:
+    blocks = np.array(["0a", "1a", "0b", "0c", "0d"])
+    groups = np.array(["a", "a", "b", "c", "d"])
+    draws = [[a, *few] for a in (0, 1) for few in product((2, 3, 4), repeat=2)]
+    apart = MINE - OTHER
+
+    def of_all(draw: np.ndarray) -> float:
+        return float((2 * apart[draw[0]] + 3 * apart[draw[1:]].mean()) / 5)
+
+    def of_videos(draw: np.ndarray) -> float:
+        return float((apart[draw[0]] + 3 * apart[draw[1:]].mean()) / 4)
+
+    difference = paired_difference(MINE, OTHER, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(of_all, draws))
+    assert difference["macro_interval"] == pytest.approx(middle(of_videos, draws))
     assert difference["units"] == 5
+
+
+def test_a_single_video_of_one_block_takes_the_shortest_of_the_others_along() -> None:
+    apart = np.array([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
+    groups, blocks = list("aabbbc"), ["0a", "1a", "0b", "1b", "2b", "0c"]
+    difference = paired_difference(apart, np.zeros(6), groups, blocks=blocks)
+    assert difference["units"] == 5  # three blocks of b, and a and c as one each
+    assert difference["macro_interval"] == pytest.approx([(1 + 1 + 2) / 3, (4 + 4 + 4) / 3])
+
+
+def test_enough_videos_are_drawn_whole_whatever_their_blocks() -> None:
+    rng = np.random.default_rng(7)
+    videos = np.repeat(np.arange(MIN_UNITS), 6)
+    blocks = np.arange(6 * MIN_UNITS) // 2
+    other = rng.uniform(20, 40, len(videos))
+    mine = other * rng.uniform(0.6, 0.9, MIN_UNITS)[videos]
+    assert paired_gain(mine, other, videos, blocks=blocks) == paired_gain(mine, other, videos)
+
+
+def no_difference(videos: Sequence[int], *, correlation: float, seed: int) -> dict[str, np.ndarray]:
+    """Scores of two models of which neither is better, in videos of so many blocks of four windows."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat(np.arange(len(videos)), videos)
+    ahead = rng.normal(size=len(group))
+    for i in range(1, len(group)):
+        if group[i] == group[i - 1]:
+            ahead[i] = correlation * ahead[i - 1] + np.sqrt(1 - correlation**2) * ahead[i]
+    block = np.repeat(np.arange(len(group)), 4)
+    level = rng.lognormal(2.5, 0.7, len(videos))[group][block] * rng.lognormal(0, 0.3, len(block))
+    ratio = np.exp(0.1 * ahead[block] + rng.normal(0, 0.05, len(block)))
+    return {"candidate": level * ratio**0.5, "baseline": level / ratio**0.5, "groups": group[block], "blocks": block}
+
+
+@pytest.mark.parametrize(
+    ("videos", "correlation"),
+    [([1] * 11, 0), ([1] * 30, 0), ([3] * 11, 0.2), ([10] * 3, 0), ([2] * 40, 0.4), ([1] * 15 + [10] * 2, 0)],
+    ids=["11x1", "30x1", "11x3", "3x10", "40x2", "15x1 and 2x10"],
+)
+def test_where_neither_is_better_a_claim_is_rare(videos: list[int], correlation: float) -> None:
+    claims = sum(beats(paired_gain(**no_difference(videos, correlation=correlation, seed=s))) for s in range(200))
+    assert claims < 10  # 5 %
+
+
+@pytest.mark.parametrize("spread", [0.7, 1.5])
+def test_intervals_over_groups_hold_a_gain_of_nothing_nine_times_in_ten(spread: float) -> None:
+    held = np.zeros(2)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(30), 3)
+        level = rng.lognormal(2.5, spread, 30)[groups] * rng.lognormal(0, 0.3, 90)
+        ratio = np.exp(rng.normal(0, 0.1, 30)[groups] + rng.normal(0, 0.05, 90))
+        gain = paired_gain(level * ratio**0.5, level / ratio**0.5, groups)
+        held += [low <= 0 <= high for low, high in (gain["pooled_interval"], gain["macro_interval"])]
+    assert (held >= 170).all()
 
 
 def test_pairing_cancels_what_both_models_find_hard() -> None:

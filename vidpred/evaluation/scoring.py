@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import pandas as pd
@@ -15,7 +16,27 @@ from vidpred.training.metrics import score
 from vidpred.types import Predictor, Task, Window
 
 BLOCK_SECONDS = 2.0
-"""Windows of one video that begin within so long of each other are not independent."""
+"""A stretch of a video of at least so long is a block, a shorter rest belongs to the one before: windows of one block
+are not independent."""
+
+
+def blocks_of(shards: Shards, windows: Sequence[Window], *, frames: int) -> list[str]:
+    """The name of each window's block, counted from the first window of its clip.
+
+    Args:
+        shards: Where the windows are read.
+        windows: All that are scored.
+        frames: Frames of the shard from a window's first to its last, both counted.
+    """
+    starts: dict[int, list[int]] = defaultdict(list)
+    for window in windows:
+        starts[window.clip].append(window.start)
+    names = []
+    for window in windows:
+        clip, first, last = shards.clips[window.clip], min(starts[window.clip]), max(starts[window.clip])
+        count = max(1, int((last - first + frames) / clip.fps // BLOCK_SECONDS))
+        names.append(f"{clip.id}@{min(int((window.start - first) / clip.fps // BLOCK_SECONDS), count - 1)}")
+    return names
 
 
 @torch.no_grad()
@@ -48,6 +69,7 @@ def score_frames(
     """
     model = model.to(device).eval()
     parts: list[pd.DataFrame] = []
+    blocks = blocks_of(shards, windows, frames=(task.context + frames - 1) * task.interval + 1)
     for first in range(0, len(windows), batch_size):
         some = windows[first : first + batch_size]
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
@@ -61,7 +83,7 @@ def score_frames(
                 "clip": [c.id for c in clips],
                 "start": [w.start for w in some],
                 "group": [c.group for c in clips],
-                "block": [f"{c.id}@{int(w.start / c.fps // BLOCK_SECONDS)}" for c, w in zip(clips, some, strict=True)],
+                "block": blocks[first : first + len(some)],
             }
         )
         steps = [
