@@ -162,52 +162,55 @@ def test_group_intervals_are_those_of_all_draws() -> None:
     assert difference["units"] == 3
 
 
-def test_block_intervals_are_those_of_all_draws_of_one_fewer_within_groups() -> None:
-    blocks = np.array(["0a", "1a", "0b", "1b", "2b"])  # one window a block
-    groups = np.array(["a", "a", "b", "b", "b"])
-    draws = [[a, *b] for a in (0, 1) for b in product((2, 3, 4), repeat=2)]
+LONG_MINE = np.array([8.0, 9.0, 20.0, 30.0, 5.0, 7.0, 14.0, 11.0])
+LONG_OTHER = np.array([10.0, 12.0, 25.0, 20.0, 9.0, 8.0, 10.0, 21.0])
+APART = LONG_MINE - LONG_OTHER
 
-    def mean(values: np.ndarray, draw: np.ndarray) -> float:
-        return float((2 * values[draw[0]] + 3 * values[draw[1:]].mean()) / 5)  # each video keeps its weight
+
+def test_block_intervals_are_those_of_all_draws_of_one_fewer_within_groups() -> None:
+    groups = np.array(list("aaabbb"))
+    blocks = np.array(["0a", "1a", "2a", "0b", "1b", "2b"])  # one window a block
+    draws = [[*a, *b] for a in product((0, 1, 2), repeat=2) for b in product((3, 4, 5), repeat=2)]
+    mine, other = LONG_MINE[:6], LONG_OTHER[:6]
 
     def macro(draw: np.ndarray) -> float:
-        return 1 - np.prod([(MINE[d].mean() + FLOOR) / (OTHER[d].mean() + FLOOR) for d in (draw[:1], draw[1:])]) ** 0.5
+        return 1 - np.prod([(mine[d].mean() + FLOOR) / (other[d].mean() + FLOOR) for d in (draw[:2], draw[2:])]) ** 0.5
 
-    gain = paired_gain(MINE, OTHER, groups, blocks=blocks)
-    assert gain["pooled_interval"] == pytest.approx(middle(lambda d: 1 - mean(MINE, d) / mean(OTHER, d), draws))
+    gain = paired_gain(mine, other, groups, blocks=blocks)
+    assert gain["pooled_interval"] == pytest.approx(middle(lambda d: 1 - mine[d].mean() / other[d].mean(), draws))
     assert gain["macro_interval"] == pytest.approx(middle(macro, draws))
-    apart = MINE - OTHER
-    difference = paired_difference(MINE, OTHER, groups, blocks=blocks)
-    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: mean(apart, d), draws))
-    parts = middle(lambda d: float(np.mean([apart[d[0]], apart[d[1:]].mean()])), draws)
-    assert difference["macro_interval"] == pytest.approx(parts)
-    assert difference["units"] == gain["units"] == 5
+    difference = paired_difference(mine, other, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: float(APART[d].mean()), draws))
+    assert difference["macro_interval"] == difference["pooled_interval"]  # of two videos of one length
+    assert difference["units"] == gain["units"] == 6
 
 
-def test_videos_of_one_block_are_drawn_whole_among_each_other() -> None:
-    blocks = np.array(["0a", "1a", "0b", "0c", "0d"])
-    groups = np.array(["a", "a", "b", "c", "d"])
-    draws = [[a, *few] for a in (0, 1) for few in product((2, 3, 4), repeat=2)]
-    apart = MINE - OTHER
+def test_videos_of_few_blocks_are_drawn_whole_among_each_other() -> None:
+    groups = np.array(list("aaabccde"))
+    blocks = np.array(["0a", "1a", "2a", "0b", "0c", "1c", "0d", "0e"])
+    few = [[3], [4, 5], [6], [7]]
+    draws = [[*a, *whole] for a in product((0, 1, 2), repeat=2) for whole in product(range(4), repeat=3)]
 
     def of_all(draw: np.ndarray) -> float:
-        return float((2 * apart[draw[0]] + 3 * apart[draw[1:]].mean()) / 5)
+        windows = np.concatenate([few[i] for i in draw[2:]])
+        total = 3 * APART[draw[:2]].mean() + 4 / 3 * APART[windows].sum()  # each keeps its weight
+        return float(total / (3 + 4 / 3 * len(windows)))
 
     def of_videos(draw: np.ndarray) -> float:
-        return float((apart[draw[0]] + 3 * apart[draw[1:]].mean()) / 4)
+        return float((APART[draw[:2]].mean() + 4 * np.mean([APART[few[i]].mean() for i in draw[2:]])) / 5)
 
-    difference = paired_difference(MINE, OTHER, groups, blocks=blocks)
-    assert difference["pooled_interval"] == pytest.approx(middle(of_all, draws))
-    assert difference["macro_interval"] == pytest.approx(middle(of_videos, draws))
-    assert difference["units"] == 5
+    difference = paired_difference(LONG_MINE, LONG_OTHER, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(of_all, draws), abs=0.05)
+    assert difference["macro_interval"] == pytest.approx(middle(of_videos, draws), abs=0.05)
+    assert difference["units"] == 7
 
 
-def test_a_single_video_of_one_block_takes_the_shortest_of_the_others_along() -> None:
-    apart = np.array([1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
-    groups, blocks = list("aabbbc"), ["0a", "1a", "0b", "1b", "2b", "0c"]
-    difference = paired_difference(apart, np.zeros(6), groups, blocks=blocks)
-    assert difference["units"] == 5  # three blocks of b, and a and c as one each
-    assert difference["macro_interval"] == pytest.approx([(1 + 1 + 2) / 3, (4 + 4 + 4) / 3])
+def test_a_single_video_of_few_blocks_takes_the_shortest_of_the_others_along() -> None:
+    apart = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 8.0, 4.0])
+    groups, blocks = list("aaabbbbc"), ["0a", "1a", "2a", "0b", "1b", "2b", "3b", "0c"]
+    difference = paired_difference(apart, np.zeros(8), groups, blocks=blocks)
+    assert difference["units"] == 6  # four blocks of b, and a and c as one each
+    assert difference["macro_interval"] == pytest.approx([(1 + 1 + 2) / 3, (4 + 4 + 6) / 3])
 
 
 def test_enough_videos_are_drawn_whole_whatever_their_blocks() -> None:
@@ -235,12 +238,12 @@ def no_difference(videos: Sequence[int], *, correlation: float, seed: int) -> di
 
 @pytest.mark.parametrize(
     ("videos", "correlation"),
-    [([1] * 11, 0), ([1] * 30, 0), ([3] * 11, 0.2), ([10] * 3, 0), ([2] * 40, 0.4), ([1] * 15 + [10] * 2, 0)],
-    ids=["11x1", "30x1", "11x3", "3x10", "40x2", "15x1 and 2x10"],
+    [([1] * 30, 0), ([3] * 11, 0.2), ([10] * 3, 0.2), ([2] * 40, 0.4), ([1] * 15 + [10] * 2, 0)],
+    ids=["30x1", "11x3", "3x10", "40x2", "15x1 and 2x10"],
 )
 def test_where_neither_is_better_a_claim_is_rare(videos: list[int], correlation: float) -> None:
-    claims = sum(beats(paired_gain(**no_difference(videos, correlation=correlation, seed=s))) for s in range(200))
-    assert claims < 10  # 5 %
+    claims = sum(beats(paired_gain(**no_difference(videos, correlation=correlation, seed=s))) for s in range(160))
+    assert claims < 8  # 5 %
 
 
 @pytest.mark.parametrize("spread", [0.7, 1.5])

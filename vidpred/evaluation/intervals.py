@@ -2,8 +2,8 @@
 
 Whole groups are drawn; where the split is by time too, if there are enough videos for a claim. With fewer videos
 stretches of two seconds are drawn within each, one fewer than it has: as many would give a variance that is too small
-by one part in their number (Rao and Wu 1988). A single stretch says nothing of how the stretches of its video vary, so
-videos that have no other are drawn whole, among each other (collapsed strata: Wolter 2007, chapter 2).
+by one part in their number (Rao and Wu 1988). One stretch says nothing of how the stretches of its video vary, and two
+neighbours little, so videos of so few are drawn whole, among each other (collapsed strata: Wolter 2007, chapter 2).
 
 `pooled` weighs every window alike, `macro` every group: a gain on one long video is not a gain on videos. Distances
 have a gain, a share of the baseline's; what is in decibels or has no zero, such as SSIM, has a difference.
@@ -24,6 +24,8 @@ DRAWS = 2000
 """Bootstrap samples."""
 MIN_UNITS = 20
 """Independent units that a claim needs at least."""
+MIN_BLOCKS = 3
+"""Blocks of a video that are drawn within it at least; those of a shorter one stay together."""
 _AT_ONCE = 500_000
 """Units drawn at once: enough to be fast, and no more memory than that."""
 FLOOR = STILL
@@ -177,8 +179,8 @@ def _units(groups: ArrayLike, blocks: ArrayLike | None) -> tuple[NDArray[np.int6
     counts = np.bincount(of_block)
     if len(counts) >= MIN_UNITS:
         return group, np.arange(len(counts))
-    few = counts == 1
-    if few.sum() == 1 and len(few) > 1:  # among itself alone it would never vary: the shortest of the others joins it
+    few = counts < MIN_BLOCKS
+    if few.sum() == 1 and len(few) > 1:  # by itself it would never vary: the shortest of the others joins it
         few[np.argmin(np.where(few, np.iinfo(np.int64).max, counts))] = True
     drawn = np.unique(np.where(few[group], len(of_block) + group, block), return_inverse=True)[1]
     of_unit = np.zeros(int(drawn.max()) + 1, np.int64)
