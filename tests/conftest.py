@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,12 @@ def _cuda() -> str | None:
 
 
 FINDERS: dict[str, Callable[[], str | None]] = {"chromium": _chromium, "postgres": _postgres, "cuda": _cuda}
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, also where a shell ran pytest in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

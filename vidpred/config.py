@@ -18,6 +18,7 @@ from vidpred.problems import problems
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=0.25, le=4)]
 LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum"]
 
 
@@ -214,7 +215,7 @@ class TuneParams(Section):
 
 
 class Augment(Section):
-    """What is done to training windows at random; the same to all frames of a window."""
+    """What is done to training windows at random; the same to all frames of a window. Validation and test see none."""
 
     flip: bool = True
     """Mirror left-right and up-down."""
@@ -224,6 +225,25 @@ class Augment(Section):
     """Play backwards."""
     colour: bool = True
     """Permute the colour channels."""
+    stride: Count = 1
+    """Largest distance between two frames, in units of `task.interval`; each window has its own, as its clip allows.
+    1: always `task.interval`."""
+    scale: tuple[Scale, Scale] | None = None
+    """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
+    frame goes on as its mirror image. null: off."""
+    translate: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Smallest and largest factor."""
+        return self.scale or (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Augment:
+        if self.scales[0] > self.scales[1]:
+            raise ValueError(f"scale is [{self.scales[0]:g}, {self.scales[1]:g}]: give the smaller factor first")
+        return self
 
 
 class TrainParams(Section):

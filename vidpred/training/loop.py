@@ -92,6 +92,8 @@ class Trainer:
         )
         if self.stored is not None and params.augment.reverse:
             log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
+        if self.stored is not None and params.augment.stride > 1:
+            log.info("the stored flow leads back one interval only: frames stay that far apart (train.augment.stride)")
         self.dtype = choose_precision(params.precision, device)
         self.loss = weighted(params.loss)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
