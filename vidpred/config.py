@@ -31,8 +31,9 @@ class Section(BaseModel):
 class TaskParams(Section):
     """What is asked of a model. Stages from split on depend on it."""
 
-    kind: Literal["predict"] = "predict"
-    """`predict`: the frames that follow the context."""
+    kind: Literal["predict", "interpolate"] = "predict"
+    """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
+    the first and the last; `context` is 2 and `horizon` is 1 then."""
     context: Annotated[int, Field(ge=2)] = 5
     """Frames that the model sees."""
     horizon: Count = 1
@@ -44,6 +45,20 @@ class TaskParams(Section):
     def span(self) -> int:
         """Frames of the shard from a window's first to its last, both counted."""
         return (self.context + self.horizon - 1) * self.interval + 1
+
+    @property
+    def flow_interval(self) -> int:
+        """Distance of two neighbours in the context, in frames of the shard: stored flow leads back as far."""
+        return 2 * self.interval if self.kind == "interpolate" else self.interval
+
+    @model_validator(mode="after")
+    def _three_frames(self) -> TaskParams:
+        if self.kind == "interpolate" and (self.context, self.horizon) != (2, 1):
+            raise ValueError(
+                f"kind interpolate sees the first and the last of three frames, but context is {self.context} and "
+                f"horizon {self.horizon}: set context to 2 and horizon to 1"
+            )
+        return self
 
 
 class FetchParams(Section):
@@ -273,7 +288,7 @@ class TrainParams(Section):
     """Weight of the loss on a model's auxiliary outputs."""
     unroll_steps: Count = 2
     """Frames that the model predicts, each from its own before, in the last part of the run: what it makes of its own
-    mistakes is trained too. Has no effect up to `task.horizon`."""
+    mistakes is trained too. Has no effect up to `task.horizon`, nor where `task.kind` is `interpolate`."""
     unroll_share: Share = 0.3
     """Share of the steps, at the end of the run, that are unrolled so; 0: none."""
     motion_share: Share = 0.5

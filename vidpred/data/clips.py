@@ -73,13 +73,19 @@ def read_windows(shards: Shards, windows: Sequence[Window], *, count: int, inter
 
 
 def make_batch(
-    frames: np.ndarray, *, context: int, device: torch.device | str = "cpu", flow: FlowParams | Quantised | None = None
+    frames: np.ndarray,
+    *,
+    context: int,
+    between: bool = False,
+    device: torch.device | str = "cpu",
+    flow: FlowParams | Quantised | None = None,
 ) -> Batch:
     """Frames on the device, cut into what a model sees and what follows.
 
     Args:
-        frames: uint8 (B, T + horizon, H, W, 3).
+        frames: uint8 (B, T + horizon, H, W, 3), in the order of time.
         context: T.
+        between: Whether every second frame is asked for, from those around it, instead of what follows the first T.
         device: Where to; frames travel as uint8.
         flow: How flow of the context is computed, or flow (B, T-1, 2, H, W) as it was stored; None: no flow.
     """
@@ -92,7 +98,9 @@ def make_batch(
         scales = torch.from_numpy(flow.scales).to(device)
         motion = torch.from_numpy(flow.values).to(device).float().mul_(scales[..., None, None, None])
     elif flow is not None:
-        motion = _flow(frames[:, :context], flow).to(device)
+        motion = _flow(frames[:, ::2] if between else frames[:, :context], flow).to(device)
+    if between:
+        return Batch(context=whole[:, ::2], target=whole[:, 1::2], flow=motion)
     return Batch(context=whole[:, :context], target=whole[:, context:], flow=motion)
 
 
@@ -152,6 +160,7 @@ class TrainSampler:
         context: int,
         horizon: int,
         interval: int = 1,
+        between: bool = False,
         batch_size: int,
         seed: int,
         motion_share: float = 0.0,
@@ -166,18 +175,21 @@ class TrainSampler:
             context: Frames that the model sees.
             horizon: Frames that follow.
             interval: Distance between two frames.
+            between: Whether the model is asked for what lies between its frames: then flow leads back from each of
+                them to the one before, over the one between.
             batch_size: Windows of a batch.
             seed: Of the draws.
             motion_share: Share of the windows drawn in proportion to motion.
             augment: Random changes; None: none.
-            flow: Read with the windows; None: no flow. At the same interval.
+            flow: Read with the windows; None: no flow. At the distance of two context frames.
 
         Raises:
             ValueError: the flow is for another interval.
             UserError: no segment is long enough for one.
         """
-        if flow is not None and flow.interval != interval:
-            raise ValueError(f"the flow leads back {flow.interval} frames, the windows have an interval of {interval}")
+        apart = 2 * interval if between else interval
+        if flow is not None and flow.interval != apart:
+            raise ValueError(f"the flow leads back {flow.interval} frames, the windows have an interval of {apart}")
         self.count = context + horizon
         self.context = context
         self.interval = interval
