@@ -21,14 +21,16 @@ from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, 
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
+from vidpred.evaluation.deciles import by_motion_decile
+from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
-from vidpred.evaluation.pictures import write_filmstrip, write_pair
+from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.figures import UNITS
+from vidpred.training.figures import FURTHER_UNITS, UNITS
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
@@ -41,8 +43,13 @@ FIT_WINDOWS = 64
 
 
 def metric_columns(rows: pd.DataFrame) -> list[str]:
-    """The columns of a table of scores that are metrics, in the order of `UNITS`."""
-    return [name for name in UNITS if name in rows]
+    """The columns of a table of scores that are metrics, in the order of `UNITS` and `FURTHER_UNITS`."""
+    return [name for name in (*UNITS, *FURTHER_UNITS) if name in rows]
+
+
+def means(rows: pd.DataFrame) -> dict[str, float]:
+    """The mean of each metric over the windows that have it; without those that none has."""
+    return {str(name): float(mean) for name, mean in rows[metric_columns(rows)].mean().dropna().items()}
 
 
 def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) -> Predictor:
@@ -98,11 +105,13 @@ def evaluate(
     tables = {}
     for name, one in models.items():
         tables[name] = score_model(
-            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
-        )
+            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device,
+            further=params.evaluate.metrics,
+        )  # fmt: skip
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
     _write(out / "windows.parquet", tables)
+    by_motion_decile(tables).to_parquet(out / "deciles.parquet")
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
@@ -115,7 +124,7 @@ def evaluate(
     of_each_clip = room[: max(params.evaluate.pictures, len({window.clip for window in room}))]
     shown = evenly(of_each_clip, params.evaluate.pictures)
     _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
-    return {
+    figures: dict[str, Any] = {
         "model": {
             "name": info["name"],
             "parameters": zoo.parameters(model),
@@ -123,8 +132,20 @@ def evaluate(
         },
         "windows": len(windows),
         "split": "time" if by_time else "group",
-        "test": {name: rows[metric_columns(rows)].mean().to_dict() for name, rows in tables.items()},
+        "test": {name: means(rows) for name, rows in tables.items()},
+        "rollout": {
+            "steps": steps,
+            "asked": params.evaluate.rollout,
+            "windows": len(room),
+            "clips": len({window.clip for window in room}),
+            "of_clips": len({window.clip for window in windows}),
+        },
     } | _gains(tables, info["name"], by_time=by_time)
+    if params.evaluate.protocol is not None:
+        figures["protocol"] = by_mathieu2015(
+            models, shards, test, task=params.task, flow=params.flow, batch_size=batch_size, device=device
+        )
+    return figures
 
 
 def headline(figures: dict[str, Any]) -> dict[str, float]:
@@ -160,15 +181,18 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
 
     distances = {metric: gain(metric, "copy_last") for metric in FLOORS}
     over_copy = distances["perceptual_distance"]
-    means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
+    of_each = {n: means(rows) for n, rows in tables.items()}
+    best = min((n for n in tables if n != name), key=lambda n: of_each[n]["perceptual_distance"])
+    over_best = gain("perceptual_distance", best)
     return {
         "gains": {
             "pooled": {m: g["pooled"] for m, g in distances.items()},
             "macro": {m: g["macro"] for m, g in distances.items()},
-            "psnr_db": float(means[name]["psnr_db"] - means["copy_last"]["psnr_db"]),
+            "psnr_db": of_each[name]["psnr_db"] - of_each["copy_last"]["psnr_db"],
         },
         "over_copy_last": over_copy,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
+        "over_best": {"baseline": best, "beats": beats(over_best), **over_best},
         "beats_copy_last": beats(over_copy),
         "why_not": why_not(over_copy),
     }
@@ -218,7 +242,8 @@ def _pictures(
         predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
         context, truth = frames[0, : task.context], frames[0, task.context :]
         clip = shards.clips[window.clip]
-        write_filmstrip(folder / f"{i}.png", context, truth, predicted)
+        few = spread(steps, STRIP_STEPS)
+        write_filmstrip(folder / f"{i}.png", context, truth[few], predicted[few])
         write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
         captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
     (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")
