@@ -1,4 +1,4 @@
-"""The verdict on a model: its metrics on test beside `copy_last` and `flow_gate`, how sure they are, and pictures.
+"""The verdict on a model: its metrics on test beside baselines and `flow_gate`, how sure they are, and pictures.
 
 In: a model folder, shards, the split. Out: `windows.parquet`, `rollout.parquet` and `pictures/` for the report and
 the registry, and the figures for `results/evaluate/metrics.json`.
@@ -10,6 +10,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, 
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
+from vidpred.evaluation.between import between_pictures
 from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
@@ -30,7 +32,7 @@ from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.figures import FURTHER_UNITS, UNITS
+from vidpred.training.figures import BASELINES, FURTHER_UNITS, UNITS, best_baseline, verdict
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
@@ -58,9 +60,10 @@ def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) ->
     frames = read_windows(shards, windows, count=task.context + task.horizon, interval=task.interval)
     step = params.evaluate.batch_size
     batches = [
-        make_batch(frames[i : i + step], context=task.context, flow=params.flow) for i in range(0, len(frames), step)
+        make_batch(frames[i : i + step], context=task.context, between=task.between, flow=params.flow)
+        for i in range(0, len(frames), step)
     ]
-    return flow_gate.build(flow_gate.fit(batches, task), task).eval()
+    return zoo.build("flow_gate", asdict(flow_gate.fit(batches, task)), task).eval()
 
 
 def evaluate(
@@ -97,7 +100,7 @@ def evaluate(
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
         info["name"]: model,
-        "copy_last": zoo.build("copy_last", {}, task).eval(),
+        **{baseline: zoo.build(baseline, {}, task).eval() for baseline in BASELINES[task.kind]},
         "flow_gate": fitted_flow_gate(shards, split, params, task),
     }
     fresh_folder(out)
@@ -111,11 +114,17 @@ def evaluate(
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
     _write(out / "windows.parquet", tables)
-    by_motion_decile(tables).to_parquet(out / "deciles.parquet")
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
-            one, shards, room, task=task, frames=steps, flow=params.flow, batch_size=batch_size, device=device
+            one,
+            shards,
+            room,
+            task=task,
+            frames=1 if task.between else steps,
+            flow=params.flow,
+            batch_size=batch_size,
+            device=device,
         )
         for name, one in models.items()
     }
@@ -123,7 +132,8 @@ def evaluate(
     _write(out / "rollout.parquet", curves)
     of_each_clip = room[: max(params.evaluate.pictures, len({window.clip for window in room}))]
     shown = evenly(of_each_clip, params.evaluate.pictures)
-    _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
+    draw = between_pictures if task.between else _pictures
+    draw(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
     figures: dict[str, Any] = {
         "model": {
             "name": info["name"],
@@ -141,6 +151,7 @@ def evaluate(
             "of_clips": len({window.clip for window in windows}),
         },
     } | _gains(tables, info["name"], by_time=by_time)
+    by_motion_decile(tables, baseline=figures["baseline"]).to_parquet(out / "deciles.parquet")
     if params.evaluate.protocol is not None:
         figures["protocol"] = by_mathieu2015(
             models, shards, test, task=params.task, flow=params.flow, batch_size=batch_size, device=device
@@ -150,10 +161,10 @@ def evaluate(
 
 def headline(figures: dict[str, Any]) -> dict[str, float]:
     """The few figures that a run is compared by, of all that `evaluate` gives; no gain where nothing moves."""
-    mine, gain = figures["test"][figures["model"]["name"]], figures["over_copy_last"]
+    mine, (baseline, gain, _) = figures["test"][figures["model"]["name"]], verdict(figures)
     told = {
         "pd": mine["perceptual_distance"],
-        "pd_copy_last": figures["test"]["copy_last"]["perceptual_distance"],
+        f"pd_{baseline}": figures["test"][baseline]["perceptual_distance"],
         "psnr_db": mine["psnr_db"],
         "ssim": mine["ssim"],
     }
@@ -164,9 +175,9 @@ def headline(figures: dict[str, Any]) -> dict[str, float]:
 
 def _same_task(trained: dict[str, Any], asked: Task) -> None:
     wrong = [
-        f"{name} {trained[name]} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("context", "horizon", "interval", "height", "width")
-        if trained[name] != getattr(asked, name)
+        f"{name} {trained.get(name, 'predict')} (params.yaml and shards: {getattr(asked, name)})"
+        for name in ("kind", "context", "horizon", "interval", "height", "width")
+        if trained.get(name, "predict") != getattr(asked, name)
     ]
     if wrong:
         raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
@@ -179,34 +190,38 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
         blocks = mine["block"] if by_time else None
         return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
-    distances = {metric: gain(metric, "copy_last") for metric in FLOORS}
-    over_copy = distances["perceptual_distance"]
     of_each = {n: means(rows) for n, rows in tables.items()}
-    best = min((n for n in tables if n != name), key=lambda n: of_each[n]["perceptual_distance"])
-    over_best = gain("perceptual_distance", best)
+    far = {n: found["perceptual_distance"] for n, found in of_each.items() if n != name}
+    bar, best = best_baseline(far)[0], min(far, key=far.__getitem__)
+    distances = {metric: gain(metric, bar) for metric in FLOORS}
+    over_bar, over_best = distances["perceptual_distance"], gain("perceptual_distance", best)
     return {
+        "baseline": bar,
         "gains": {
             "pooled": {m: g["pooled"] for m, g in distances.items()},
             "macro": {m: g["macro"] for m, g in distances.items()},
-            "psnr_db": of_each[name]["psnr_db"] - of_each["copy_last"]["psnr_db"],
+            "psnr_db": of_each[name]["psnr_db"] - of_each[bar]["psnr_db"],
         },
-        "over_copy_last": over_copy,
+        f"over_{bar}": over_bar,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
         "over_best": {"baseline": best, "beats": beats(over_best), **over_best},
-        "beats_copy_last": beats(over_copy),
-        "why_not": why_not(over_copy),
+        f"beats_{bar}": beats(over_bar),
+        "why_not": why_not(over_bar),
     }
 
 
 def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list[Window]]:
     """How far to roll out: as far as at least half of the clips have room for; and from where.
 
+    What lies between two frames is not rolled out: then it is how many such frames are shown one after the other.
+
     The first window of every clip comes before the second of any, so that a few of them show many clips.
     """
     task, most = params.task, params.evaluate.windows_per_clip
 
     def windows(steps: int) -> list[Window]:
-        found = evaluation_windows(test, task=task, per_clip=most, frames=task.context + steps)
+        frames = 2 * steps + 1 if task.kind == "interpolate" else task.context + steps
+        found = evaluation_windows(test, task=task, per_clip=most, frames=frames)
         place: dict[int, int] = defaultdict(int)
         order = []
         for window in found:
@@ -219,7 +234,8 @@ def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list
         room = windows(steps)
         if room and len({window.clip for window in room}) * 2 >= clips:
             if steps < params.evaluate.rollout:
-                log.info("half of the test clips have room for a rollout of %d steps", steps)
+                what = "pictures" if task.kind == "interpolate" else "a rollout"
+                log.info("half of the test clips have room for %s of %d steps", what, steps)
             return steps, room[: params.evaluate.rollout_windows]
     raise UserError("no test clip has a frame after its context")
 
