@@ -87,8 +87,7 @@ def test_seeds_that_no_generator_takes_are_told(change: Change, section: str, se
         (
             "evaluate.protocol",
             "mathieu2015",
-            "evaluate.protocol mathieu2015 predicts from 4 frames, but task.kind is predict and task.context 5: set "
-            "them to predict and 4, or the protocol to null",
+            "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, not predict and 5",
         ),
         ("split.test", 0.85, "split: val + test is 0.95: leave at least 0.1 for training"),
         ("train.loss", {}, "train: loss is empty: name at least one, such as {perceptual: 1.0}"),

@@ -393,8 +393,8 @@ class Params(Section):
     def _as_printed(self) -> Params:
         if self.evaluate.protocol == "mathieu2015" and (self.task.kind, self.task.context) != ("predict", 4):
             raise ValueError(
-                f"evaluate.protocol mathieu2015 predicts from 4 frames, but task.kind is {self.task.kind} and "
-                f"task.context {self.task.context}: set them to predict and 4, or the protocol to null"
+                "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, "
+                f"not {self.task.kind} and {self.task.context}"
             )
         return self
 

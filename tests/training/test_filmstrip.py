@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from vidpred.config import Params, TrainParams
+from vidpred.data.clips import evenly
 from vidpred.models import zoo
 from vidpred.training.data import Data, read_data
 from vidpred.training.filmstrip import CLIPS, FOLDER, GAP, ROWS, add_row, copy_rows
-from vidpred.training.final import Choice, write_outputs
 from vidpred.training.loop import Stopped, Trainer
 
 
@@ -53,9 +53,8 @@ def test_there_is_a_picture_for_each_validation_and_one_of_the_truth(
     assert {picture.shape for picture in pictures.values()} == {(32, clips * (32 + GAP) - GAP, 3)}
     first, last, truth = (pictures[name].astype(int) for name in (steps[0], steps[-1], "truth.png"))
     assert (first != last).any()  # it has learned something
-    window = data.val[0] if len(data.val) <= CLIPS else None
-    if window is not None:
-        assert (truth[:, :32] == data.shards.frames(window.clip, window.start + 5, 1)[0]).all()
+    shown = evenly(data.val, CLIPS)[0]
+    assert (truth[:, :32] == data.shards.frames(shown.clip, shown.start + 5, 1)[0]).all()
 
 
 def test_a_resumed_run_has_the_pictures_of_an_unbroken_one(data: Data, params: Params, tmp_path: Path) -> None:
@@ -75,8 +74,7 @@ def test_beside_the_model_are_the_first_the_last_and_the_best_and_not_too_many(
 ) -> None:
     run = trainer(data, params, tmp_path / "run", steps=20, every=1)
     run.run(on_evaluation=draw)
-    choice = Choice("conv2d", {}, run.params)
-    write_outputs(run, choice, out=tmp_path / "model", curves=tmp_path / "curves.csv")
+    copy_rows(run, tmp_path / "model" / FOLDER)
     names = sorted(path.stem for path in (tmp_path / "model" / FOLDER).iterdir())
     assert names[-2:] == ["seen", "truth"]
     steps = [int(name) for name in names[:-2]]
