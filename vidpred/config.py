@@ -19,6 +19,11 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Scale = Annotated[float, Field(ge=0.25, le=4)]
+MetricName = Literal[
+    "capped_share", "ms_ssim3", "residual_bpp", "lpips", "pd_moving", "psnr_moving_db", "ssim_moving", "moving_share",
+    "ssim_openstl", "mse_sum", "mae_sum", "l2_sum", "total_loss", "perceptual_distance_float", "psnr_db_float",
+    "ssim_float", "l1_float", "mse_float", "gdl_float", "sharpness_db_float", "edge_contrast_float",
+]  # fmt: skip
 LossName = Literal[
     "l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum", "kl", "adversarial"
 ]
@@ -336,6 +341,13 @@ class TrainParams(Section):
 class EvaluateParams(Section):
     """How the model is judged."""
 
+    metrics: list[MetricName] = [
+        "pd_moving", "psnr_moving_db", "ssim_moving", "moving_share", "capped_share", "residual_bpp"
+    ]  # fmt: skip
+    """Further metrics on test, beside those of every table; `docs/evaluation.md` says what each is."""
+    protocol: Literal["mathieu2015"] | None = None
+    """A published protocol whose figures are computed too. `mathieu2015`: two frames from four, only where something
+    moves; wants `task.context: 4`."""
     windows_per_clip: Count = 8
     """Test windows of a clip at the most, evenly spaced and without overlap."""
     rollout: Count = 10
@@ -396,6 +408,15 @@ class Params(Section):
     register_: RegisterParams = Field(alias="register")  # the bare name is a method of ABCs
     report: ReportParams
     resources: ResourceParams = ResourceParams()
+
+    @model_validator(mode="after")
+    def _as_printed(self) -> Params:
+        if self.evaluate.protocol == "mathieu2015" and (self.task.kind, self.task.context) != ("predict", 4):
+            raise ValueError(
+                "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, "
+                f"not {self.task.kind} and {self.task.context}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Params:

@@ -23,14 +23,16 @@ from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
 from vidpred.evaluation.between import between_pictures
+from vidpred.evaluation.deciles import by_motion_decile
+from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
-from vidpred.evaluation.pictures import write_filmstrip, write_pair, write_restored
+from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair, write_restored
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.figures import BASELINES, UNITS, best_baseline, verdict
+from vidpred.training.figures import BASELINES, FURTHER_UNITS, UNITS, best_baseline, verdict
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
@@ -46,8 +48,13 @@ RESTORED = 12
 
 
 def metric_columns(rows: pd.DataFrame) -> list[str]:
-    """The columns of a table of scores that are metrics, in the order of `UNITS`."""
-    return [name for name in UNITS if name in rows]
+    """The columns of a table of scores that are metrics, in the order of `UNITS` and `FURTHER_UNITS`."""
+    return [name for name in (*UNITS, *FURTHER_UNITS) if name in rows]
+
+
+def means(rows: pd.DataFrame) -> dict[str, float]:
+    """The mean of each metric over the windows that have it; without those that none has."""
+    return {str(name): float(mean) for name, mean in rows[metric_columns(rows)].mean().dropna().items()}
 
 
 def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) -> Predictor:
@@ -104,8 +111,9 @@ def evaluate(
     tables = {}
     for name, one in models.items():
         tables[name] = score_model(
-            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
-        )
+            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device,
+            further=params.evaluate.metrics,
+        )  # fmt: skip
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
     _write(out / "windows.parquet", tables)
@@ -130,7 +138,7 @@ def evaluate(
     draw = between_pictures if task.between else _pictures
     draw(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
     _restored(out / "pictures" / "restored.png", model, shards, of_each_clip[:RESTORED], device)
-    return {
+    figures: dict[str, Any] = {
         "model": {
             "name": info["name"],
             "parameters": zoo.parameters(model),
@@ -138,8 +146,21 @@ def evaluate(
         },
         "windows": len(windows),
         "split": "time" if by_time else "group",
-        "test": {name: rows[metric_columns(rows)].mean().to_dict() for name, rows in tables.items()},
+        "test": {name: means(rows) for name, rows in tables.items()},
+        "rollout": {
+            "steps": steps,
+            "asked": params.evaluate.rollout,
+            "windows": len(room),
+            "clips": len({window.clip for window in room}),
+            "of_clips": len({window.clip for window in windows}),
+        },
     } | _gains(tables, info["name"], by_time=by_time)
+    by_motion_decile(tables, baseline=figures["baseline"]).to_parquet(out / "deciles.parquet")
+    if params.evaluate.protocol is not None:
+        figures["protocol"] = by_mathieu2015(
+            models, shards, test, task=params.task, flow=params.flow, batch_size=batch_size, device=device
+        )
+    return figures
 
 
 def headline(figures: dict[str, Any]) -> dict[str, float]:
@@ -173,19 +194,21 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
         blocks = mine["block"] if by_time else None
         return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
-    means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
-    bar = best_baseline({n: float(mean["perceptual_distance"]) for n, mean in means.items()})[0]
+    of_each = {n: means(rows) for n, rows in tables.items()}
+    far = {n: found["perceptual_distance"] for n, found in of_each.items() if n != name}
+    bar, best = best_baseline(far)[0], min(far, key=far.__getitem__)
     distances = {metric: gain(metric, bar) for metric in FLOORS}
-    over_bar = distances["perceptual_distance"]
+    over_bar, over_best = distances["perceptual_distance"], gain("perceptual_distance", best)
     return {
         "baseline": bar,
         "gains": {
             "pooled": {m: g["pooled"] for m, g in distances.items()},
             "macro": {m: g["macro"] for m, g in distances.items()},
-            "psnr_db": float(means[name]["psnr_db"] - means[bar]["psnr_db"]),
+            "psnr_db": of_each[name]["psnr_db"] - of_each[bar]["psnr_db"],
         },
         f"over_{bar}": over_bar,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
+        "over_best": {"baseline": best, "beats": beats(over_best), **over_best},
         f"beats_{bar}": beats(over_bar),
         "why_not": why_not(over_bar),
     }
@@ -239,7 +262,8 @@ def _pictures(
         predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
         context, truth = frames[0, : task.context], frames[0, task.context :]
         clip = shards.clips[window.clip]
-        write_filmstrip(folder / f"{i}.png", context, truth, predicted)
+        few = spread(steps, STRIP_STEPS)
+        write_filmstrip(folder / f"{i}.png", context, truth[few], predicted[few])
         write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
         captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
     (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")

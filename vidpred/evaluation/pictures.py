@@ -11,6 +11,13 @@ from vidpred.data.encode import write_gif
 
 GREEN, GREY = (46, 160, 67), (128, 128, 128)
 GAP = 2
+STRIP_STEPS = 12
+"""Predicted frames in a filmstrip at the most: more would be too small to see."""
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, from the first to the last, evenly spaced."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
 
 
 def enlarge(frames: np.ndarray, side: int = 128) -> np.ndarray:

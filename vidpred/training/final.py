@@ -1,7 +1,7 @@
 """The chosen configuration at the full budget, kept as a model folder.
 
-In: best.yaml of the sweep, or the model that `train` names. Out: `model.safetensors`, `model.json` and
-`metrics.jsonl`; and `curves.csv` for plots.
+In: best.yaml of the sweep, or the model that `train` names. Out: `model.safetensors`, `model.json`,
+`metrics.jsonl` and the pictures of `filmstrip.py`; and `curves.csv` for plots.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vidpred.models.files import save_model
 from vidpred.training.budget import steps_within
 from vidpred.training.data import Data
 from vidpred.training.figures import BASELINES, best_baseline
+from vidpred.training.filmstrip import FOLDER, copy_rows
 from vidpred.training.loop import Row, Trainer
 from vidpred.workspace import fresh_folder
 
@@ -126,6 +127,7 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         },
     )
     shutil.copyfile(trainer.folder / "metrics.jsonl", out / "metrics.jsonl")
+    copy_rows(trainer, out / FOLDER)
     curves.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(trainer.rows).to_csv(curves, index=False)
     if "val_gain" not in best:
