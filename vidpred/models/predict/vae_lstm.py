@@ -226,9 +226,10 @@ class VaeLstm(Predictor):
         return [parameter for part in parts[self._known(stage)] for parameter in part.parameters()]
 
     def stage_loss(self, stage: str, batch: Batch) -> Tensor:
-        """The loss of a stage on a batch of windows, a number with a gradient; where frames are restored, on every third.
+        """The loss of a stage on a batch of windows; a number with a gradient.
 
-        The frames between are nearly the same pictures: without them three times the steps fit into the same time.
+        Of frames that are to be restored every third is taken: those between are nearly the same pictures, and without
+        them three times the steps fit into the same time.
 
         Raises:
             UserError: no stage of this model has that name.
