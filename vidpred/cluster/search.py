@@ -154,7 +154,9 @@ def run_search(
         )
 
     # with workers the trial itself only waits; but Ray wants it to take something
-    takes = {"CPU": search.cpus_per_trial, "GPU": gpus} if search.workers_per_trial == 1 else {"memory": 2**20}
+    takes: dict[str, float] = (
+        {"CPU": search.cpus_per_trial, "GPU": gpus} if search.workers_per_trial == 1 else {"memory": 2**20}
+    )
     trainable = tune.with_resources(run, takes)
     if experiment.exists() and tune.Tuner.can_restore(str(experiment)):
         log.info("going on with the search in %s", experiment)

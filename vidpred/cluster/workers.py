@@ -100,7 +100,7 @@ def run_workers(
         run_config=train.RunConfig(
             name=name,
             storage_path=str(storage),
-            callbacks=[TuneReportCallback()],
+            callbacks=[TuneReportCallback()],  # type: ignore[list-item]  # Ray's types are those of its older Train
             failure_config=train.FailureConfig(max_failures=max_failures),
             checkpoint_config=train.CheckpointConfig(num_to_keep=1),
         ),

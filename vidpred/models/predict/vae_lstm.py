@@ -228,8 +228,8 @@ class VaeLstm(Predictor):
     def stage_loss(self, stage: str, batch: Batch) -> Tensor:
         """The loss of a stage on a batch of windows; a number with a gradient.
 
-        Of frames that are to be restored every third is taken: those between are nearly the same pictures, and without
-        them three times the steps fit into the same time.
+        Of frames that are to be restored every third is taken, from one of the first three on: those between are nearly
+        the same pictures, and without them three times the steps fit into the same time.
 
         Raises:
             UserError: no stage of this model has that name.
@@ -237,7 +237,7 @@ class VaeLstm(Predictor):
         frames = torch.cat((batch.context, batch.target), dim=1)
         if self._known(stage) == "latent":
             return self.latent_loss(frames)
-        frames = frames[:, ::3]
+        frames = frames[:, int(torch.randint(min(3, frames.shape[1]), ())) :: 3]
         if stage == "autoencoder":
             return self.autoencoder_loss(frames)
         if stage == "features":
