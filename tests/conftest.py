@@ -116,7 +116,17 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 length=len(frames),
             )
         )
-    write_shards(folder / "shards", clips, [], height=32, width=32, fps=10.0, buckets=2, parameters={}, ffmpeg="none")
+    write_shards(
+        folder / "shards",
+        clips,
+        [],
+        height=32,
+        width=32,
+        fps=10.0,
+        buckets=2,
+        parameters={"fit": "crop"},
+        ffmpeg="none",
+    )
     _, parts = make_split(Shards(folder / "shards").clips, SplitParams(val=0.15, test=0.25), span=6)
     write_split(folder / "split", parts)
     return folder
