@@ -351,7 +351,7 @@ class EvaluateParams(Section):
     windows_per_clip: Count = 8
     """Test windows of a clip at the most, evenly spaced and without overlap."""
     rollout: Count = 10
-    """Steps that models are rolled out, each on its own predictions."""
+    """Steps that models are rolled out, each on its own predictions; of one that interpolates, frames in a picture."""
     rollout_windows: Count = 64
     """Windows of the rollout, from as many clips as there are."""
     pictures: Annotated[int, Field(ge=1, le=32)] = 6
