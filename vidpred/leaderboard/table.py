@@ -1,0 +1,147 @@
+"""Entries as rows: means over seeds, gains with intervals, the place.
+
+In: entries, and where their scores are kept. Out: rows, best PD first, those without figures last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vidpred.evaluation.intervals import Gain, beats, paired_gain
+from vidpred.leaderboard.contest import Entry, Kind
+from vidpred.leaderboard.deciles import gains_by_motion
+from vidpred.leaderboard.scores import Scores, read_scores
+
+PD = "perceptual_distance"
+METRICS = (PD, "psnr_db", "ssim", "sharpness_db")
+"""Those that the leaderboard shows."""
+REFERENCES = ("copy_last", "flow_gate")
+"""What gains are told over."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the leaderboard."""
+
+    name: str
+    kind: Kind
+    model: str
+    means: dict[str, float] = field(default_factory=dict)
+    """Of each of `METRICS`, over windows and seeds; empty where there are no figures."""
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The least and the greatest of the seeds."""
+    gains: dict[str, Gain] = field(default_factory=dict)
+    """Over each of `REFERENCES`; of the mean over seeds of each window."""
+    beats: dict[str, bool] = field(default_factory=dict)
+    """Whether a gain is a claim (`intervals.beats`)."""
+    parameters: int = 0
+    operations: int = 0
+    train_speed: float | None = None
+    """Clips/s."""
+    predict_speed: float | None = None
+    """Clips/s."""
+    steps: tuple[int, int] | None = None
+    """The fewest and the most of the seeds."""
+    seeds: int = 0
+    rate: float | None = None
+    rates: dict[str, float | None] = field(default_factory=dict)
+    deciles: list[float | None] = field(default_factory=list)
+    """Gain over `copy_last` by how much moves, from the stillest tenth of the windows."""
+    error: str = ""
+    note: str = ""
+
+
+def make_rows(entries: Sequence[Entry], folder: Path, *, by_time: bool) -> list[Row]:
+    """Rows of all entries, `copy_last` among them.
+
+    Args:
+        entries: What was held.
+        folder: `VIDPRED_HOME/leaderboard`.
+        by_time: Whether intervals draw stretches of time instead of whole groups.
+    """
+    scores = {entry.name: entry_scores(entry, folder) for entry in entries}
+    windows = {name: mean_windows(found) for name, found in scores.items() if found}
+    rows = [
+        _row(entry, scores[entry.name], windows, by_time=by_time) if scores[entry.name] else _without_figures(entry)
+        for entry in entries
+    ]
+    return sorted(rows, key=lambda row: (row.means.get(PD, np.inf), row.name))
+
+
+def entry_scores(entry: Entry, folder: Path) -> list[Scores]:
+    """Of each seed."""
+    return [read_scores(folder / "scores" / member.score) for member in entry.members]
+
+
+def mean_windows(scores: Sequence[Scores]) -> pd.DataFrame:
+    """A row a window: the mean over seeds of every metric."""
+    keys = ["window", "clip", "start", "group", "block"]
+    rows = pd.concat([one.windows for one in scores], ignore_index=True)
+    return rows.groupby(keys, sort=False, as_index=False).mean()
+
+
+def _without_figures(entry: Entry) -> Row:
+    return Row(entry.name, entry.kind, entry.model, rates=entry.rates, error=entry.error, note=entry.note)
+
+
+def _row(entry: Entry, scores: list[Scores], windows: dict[str, pd.DataFrame], *, by_time: bool) -> Row:
+    mine = windows[entry.name]
+    gains = {
+        name: paired_gain(mine[PD], windows[name][PD], mine["group"], blocks=mine["block"] if by_time else None)
+        for name in REFERENCES
+        if name in windows and name != entry.name
+    }
+    of_seeds = pd.DataFrame([one.windows[list(METRICS)].mean() for one in scores])
+    steps = [member.steps for member in entry.members if member.steps is not None]
+    return Row(
+        name=entry.name,
+        kind=entry.kind,
+        model=entry.model,
+        means={name: float(of_seeds[name].mean()) for name in METRICS},
+        ranges={name: (float(of_seeds[name].min()), float(of_seeds[name].max())) for name in METRICS},
+        gains=gains,
+        beats={name: beats(gain) for name, gain in gains.items()},
+        parameters=int(scores[0].figures["parameters"]),
+        operations=int(scores[0].figures["operations"]),
+        train_speed=_mean([m.clips_per_second for m in entry.members]),
+        predict_speed=_mean([one.figures["clips_per_second"] for one in scores]),
+        steps=(min(steps), max(steps)) if steps else None,
+        seeds=len(scores),
+        rate=entry.rate,
+        rates=entry.rates,
+        deciles=gains_by_motion(mine[PD], windows["copy_last"][PD]),
+        error=entry.error,
+        note=entry.note,
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """A row as one line of a table: names and plain values."""
+    out: dict[str, Any] = {"name": row.name, "kind": row.kind, "model": row.model}
+    for name in METRICS:
+        low, high = row.ranges.get(name, (None, None))
+        out |= {name: row.means.get(name), f"{name}_low": low, f"{name}_high": high}
+    for other in REFERENCES:
+        gain = row.gains.get(other)
+        for kind in ("pooled", "macro"):
+            known = gain is not None and not gain["still"]
+            bounds = gain[f"{kind}_interval"] if gain and known else (None, None)  # type: ignore[literal-required]
+            out[f"gain_{other}_{kind}"] = gain[kind] if gain and known else None  # type: ignore[literal-required]
+            out[f"gain_{other}_{kind}_low"], out[f"gain_{other}_{kind}_high"] = bounds
+        out[f"beats_{other}"] = row.beats.get(other)
+    out |= {"parameters": row.parameters, "operations": row.operations} if row.means else {}
+    out |= {"train_clips_per_second": row.train_speed, "predict_clips_per_second": row.predict_speed}
+    out |= {"steps": row.steps[1] if row.steps else None, "seeds": row.seeds, "learning_rate": row.rate}
+    out |= {f"gain_motion_{i}": gain for i, gain in enumerate(row.deciles, 1)}
+    return out | {"error": row.error, "note": row.note}

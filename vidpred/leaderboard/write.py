@@ -1,0 +1,98 @@
+"""The leaderboard as a table for people in Markdown and one for programs in CSV.
+
+In: rows, best first. Out: text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vidpred.evaluation.intervals import Gain
+from vidpred.leaderboard.page import percent, short, speed
+from vidpred.leaderboard.table import PD, REFERENCES, Row, flat
+
+_HEADINGS = (
+    "#", "model", "PD ↓", *(f"over {name}, {kind}" for name in REFERENCES for kind in ("pooled", "macro")), "PSNR ↑",
+    "SSIM ↑", "sharpness ↑", "parameters", "operations", "train clips/s", "predict clips/s", "steps", "seeds",
+)  # fmt: skip
+
+LEGEND = (
+    "Figures are means over seeds, of PD with the range of the seeds; gains are of PD, with 95 % intervals. **Bold**: "
+    "beats it, with the whole interval, pooled and macro, on at least 20 independent units. *Italic*: a baseline."
+)
+
+
+def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
+    """A page of Markdown: what was asked for, the table, and what has no figures."""
+    asked = (
+        f"{facts['context']} frames of {facts['height']}×{facts['width']} in, {facts['horizon']} out; "
+        f"{facts['budget']} and {facts['seeds']} seed{'s' * (facts['seeds'] != 1)} a model; judged on {facts['windows']} test windows "
+        f"(list `{facts['list_id']}`, data `{facts['data_id'][:12]}`)."
+    )
+    lines = [
+        f"# Leaderboard: {facts['title']}",
+        "",
+        asked,
+        "",
+        f"| {' | '.join(_HEADINGS)} |",
+        f"|--:|---|{'--:|' * (len(_HEADINGS) - 2)}",
+    ]
+    lines += [f"| {' | '.join(cells(place, row))} |" for place, row in enumerate((r for r in rows if r.means), 1)]
+    lines += [
+        "",
+        LEGEND,
+        "",
+    ]
+    failed = [row for row in rows if not row.means]
+    if failed:
+        lines += ["## Without figures", "", *(f"- `{row.name}`: {row.error}" for row in failed), ""]
+    partly = [row for row in rows if row.means and (row.error or row.note)]
+    if partly:
+        lines += ["## Notes", "", *(f"- `{row.name}`: {' '.join([row.error, row.note]).strip()}" for row in partly), ""]
+    lines += [f"Made by `{facts['command']}`.", ""]
+    return "\n".join(lines)
+
+
+def cells(place: int, row: Row) -> list[str]:
+    """One line of the table."""
+    means, (low, high) = row.means, row.ranges[PD]
+    name = (
+        f"*{row.name}*" if row.kind == "baseline" else f"{row.name} (submitted)" * (row.kind == "submitted") or row.name
+    )
+    return [
+        str(place),
+        name,
+        f"{means[PD]:.2f}" + f" ({low:.2f} to {high:.2f})" * (row.seeds > 1),
+        *(
+            gain_cell(row.gains.get(other), kind, row.beats.get(other, False))
+            for other in REFERENCES
+            for kind in ("pooled", "macro")
+        ),
+        f"{means['psnr_db']:.2f}",
+        f"{means['ssim']:.4f}",
+        f"{means['sharpness_db']:.2f}",
+        short(row.parameters) if row.parameters else "–",
+        short(row.operations) if row.operations else "–",
+        speed(row.train_speed),
+        speed(row.predict_speed),
+        f"{row.steps[1]:,}" if row.steps else "–",
+        str(row.seeds) if row.kind != "baseline" else "–",
+    ]  # fmt: skip
+
+
+def gain_cell(gain: Gain | None, kind: str, claim: bool) -> str:
+    """A gain with its interval; bold where it is a claim."""
+    if gain is None or gain["still"]:
+        return "–"
+    value: float = gain[kind]  # type: ignore[literal-required]
+    low, high = gain[f"{kind}_interval"]  # type: ignore[literal-required]
+    told = percent(value)
+    return f"{f'**{told}**' if claim else told} ({percent(low)} to {percent(high)})"
+
+
+def csv(rows: Sequence[Row]) -> str:
+    """A line a row, with all figures."""
+    return pd.DataFrame([flat(row) for row in rows]).to_csv(index=False, lineterminator="\n")
