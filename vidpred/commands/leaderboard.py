@@ -20,7 +20,7 @@ from vidpred.leaderboard.contest import Interrupted, jobs_of
 from vidpred.leaderboard.page import percent, short, speed
 from vidpred.leaderboard.plan import RATES, Plan, make_plan
 from vidpred.leaderboard.submit import submit
-from vidpred.leaderboard.table import PD, Row
+from vidpred.leaderboard.table import PD, REFERENCES, Row, gain_of
 from vidpred.workspace import find_root
 
 log = logging.getLogger(__name__)
@@ -114,9 +114,9 @@ def numbers(text: str | None, option: str) -> list[float]:
 
 def show(board: Board, *, marked: str = "") -> None:
     """Prints the table, best first, what has no figures, and where the files are."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
-    for heading in ("PD", "over copy_last", "95 %", "over flow_gate", "PSNR", "SSIM", "parameters", "train", "predict"):
+    for heading in ("PD", "copy_last", "flow_gate", "PSNR", "SSIM", "params", "train", "predict"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in board.rows:
         if row.means:
@@ -128,8 +128,8 @@ def show(board: Board, *, marked: str = "") -> None:
         if row.error:
             console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
     console.print(
-        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; ✓ beats it with the whole interval; "
-        "train and predict in clips/s",
+        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over copy_last and flow_gate, "
+        "✓: the whole 95 % interval is above zero; train and predict in clips/s",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for path in board.paths:
@@ -138,15 +138,9 @@ def show(board: Board, *, marked: str = "") -> None:
 
 def _cells(row: Row) -> list[str]:
     cells = [row.name, f"{row.means[PD]:.2f}"]
-    for other in ("copy_last", "flow_gate"):
-        gain = row.gains.get(other)
-        if gain is None or gain["still"]:
-            cells += ["–", "–"] if other == "copy_last" else ["–"]
-            continue
-        cells.append(percent(gain["pooled"]) + (" ✓" if row.beats[other] else "  "))
-        if other == "copy_last":
-            low, high = gain["pooled_interval"]
-            cells.append(f"{percent(low)} to {percent(high)}")
+    for other in REFERENCES:
+        gain = gain_of(row.gains.get(other), "pooled")
+        cells.append("–" if gain is None else percent(gain[0]) + (" ✓" if row.beats[other] else "  "))
     cells += [f"{row.means['psnr_db']:.2f}", f"{row.means['ssim']:.4f}"]
     cells += [short(row.parameters) if row.parameters else "–", speed(row.train_speed), speed(row.predict_speed)]
     return cells

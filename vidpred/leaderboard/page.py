@@ -39,7 +39,7 @@ def render(rows: Sequence[Row], clips: Sequence[ShownClip], facts: Mapping[str, 
     style = files("vidpred.report").joinpath("style.css").read_text(encoding="utf-8")
     style += own.joinpath("board.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "short": short, "speed": speed, "shade": shade}
+    environment.filters |= {"percent": percent, "bare": bare, "short": short, "speed": speed, "shade": shade}
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
     ranked = [row for row in rows if row.means]
     return template.render(
@@ -77,6 +77,11 @@ def _charts(rows: Sequence[Row], limits: Sequence[float]) -> dict[str, str]:
 def percent(gain: float | None) -> str:
     """A gain in words, with a true minus; a dash where there is none."""
     return "–" if gain is None else gain_in_words(gain).replace("-", "−")
+
+
+def bare(gain: float) -> str:
+    """As `percent`, without the sign of per cent."""
+    return percent(gain).removesuffix(" %")
 
 
 def short(count: float) -> str:

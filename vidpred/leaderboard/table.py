@@ -23,6 +23,8 @@ METRICS = (PD, "psnr_db", "ssim", "sharpness_db")
 """Those that the leaderboard shows."""
 REFERENCES = ("copy_last", "flow_gate")
 """What gains are told over."""
+KINDS = ("pooled", "macro")
+"""Of gains."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,15 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+def gain_of(gain: Gain | None, kind: str) -> tuple[float, float, float] | None:
+    """A gain and its interval, `pooled` or `macro`; None where nothing moves or nothing was compared."""
+    if gain is None or gain["still"]:
+        return None
+    known: dict[str, Any] = dict(gain)
+    low, high = known[f"{kind}_interval"]
+    return known[kind], low, high
+
+
 def flat(row: Row) -> dict[str, Any]:
     """A row as one line of a table: names and plain values."""
     out: dict[str, Any] = {"name": row.name, "kind": row.kind, "model": row.model}
@@ -134,11 +145,9 @@ def flat(row: Row) -> dict[str, Any]:
         out |= {name: row.means.get(name), f"{name}_low": low, f"{name}_high": high}
     for other in REFERENCES:
         gain = row.gains.get(other)
-        for kind in ("pooled", "macro"):
-            known = gain is not None and not gain["still"]
-            bounds = gain[f"{kind}_interval"] if gain and known else (None, None)  # type: ignore[literal-required]
-            out[f"gain_{other}_{kind}"] = gain[kind] if gain and known else None  # type: ignore[literal-required]
-            out[f"gain_{other}_{kind}_low"], out[f"gain_{other}_{kind}_high"] = bounds
+        for kind in KINDS:
+            value, low, high = gain_of(gain, kind) or (None, None, None)
+            out |= {f"gain_{other}_{kind}": value, f"gain_{other}_{kind}_low": low, f"gain_{other}_{kind}_high": high}
         out[f"beats_{other}"] = row.beats.get(other)
     out |= {"parameters": row.parameters, "operations": row.operations} if row.means else {}
     out |= {"train_clips_per_second": row.train_speed, "predict_clips_per_second": row.predict_speed}

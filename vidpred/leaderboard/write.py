@@ -12,10 +12,10 @@ import pandas as pd
 
 from vidpred.evaluation.intervals import Gain
 from vidpred.leaderboard.page import percent, short, speed
-from vidpred.leaderboard.table import PD, REFERENCES, Row, flat
+from vidpred.leaderboard.table import KINDS, PD, REFERENCES, Row, flat, gain_of
 
 _HEADINGS = (
-    "#", "model", "PD ↓", *(f"over {name}, {kind}" for name in REFERENCES for kind in ("pooled", "macro")), "PSNR ↑",
+    "#", "model", "PD ↓", *(f"over {name}, {kind}" for name in REFERENCES for kind in KINDS), "PSNR ↑",
     "SSIM ↑", "sharpness ↑", "parameters", "operations", "train clips/s", "predict clips/s", "steps", "seeds",
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ def cells(place: int, row: Row) -> list[str]:
         *(
             gain_cell(row.gains.get(other), kind, row.beats.get(other, False))
             for other in REFERENCES
-            for kind in ("pooled", "macro")
+            for kind in KINDS
         ),
         f"{means['psnr_db']:.2f}",
         f"{means['ssim']:.4f}",
@@ -85,11 +85,10 @@ def cells(place: int, row: Row) -> list[str]:
 
 def gain_cell(gain: Gain | None, kind: str, claim: bool) -> str:
     """A gain with its interval; bold where it is a claim."""
-    if gain is None or gain["still"]:
+    found = gain_of(gain, kind)
+    if found is None:
         return "–"
-    value: float = gain[kind]  # type: ignore[literal-required]
-    low, high = gain[f"{kind}_interval"]  # type: ignore[literal-required]
-    told = percent(value)
+    told, low, high = percent(found[0]), *found[1:]
     return f"{f'**{told}**' if claim else told} ({percent(low)} to {percent(high)})"
 
 
