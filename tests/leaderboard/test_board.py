@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -240,9 +241,16 @@ def test_what_makes_no_sense_is_one_line(plan: MakePlan, project: Path) -> None:
         make_plan(project)
 
 
-@pytest.mark.slow
-def test_several_processes_find_what_one_finds(plan: MakePlan, project: Path) -> None:
-    one = held(plan(models=["conv2d", "skip_autoencoder"], seeds=2), project)
-    shutil.rmtree(project / "runs/leaderboard")
-    two = held(plan(models=["conv2d", "skip_autoencoder"], seeds=2, jobs=2), project)
-    assert [(row.name, row.means) for row in one.rows] == [(row.name, row.means) for row in two.rows]
+def test_clean_frees_what_no_leaderboard_shows(plan: MakePlan, done: Path) -> None:
+    from rich.console import Console
+
+    from vidpred.commands.clean import removables
+
+    submit(Bench(plan()), str(model_of(done)), done / "leaderboard", name="mine")
+    home = done / "runs"
+    for name in ("runs/0123456789abcdef", "scores/0123456789abcdef"):
+        (home / "leaderboard" / name).mkdir()
+    for path in home.glob("leaderboard/*/*"):
+        os.utime(path, (1, 1))
+    gone = {path for one in removables(done, home, Console(quiet=True)) for path in one.paths}
+    assert gone == set(home.glob("leaderboard/*/0123456789abcdef"))

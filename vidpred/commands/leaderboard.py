@@ -128,8 +128,8 @@ def show(board: Board, *, marked: str = "") -> None:
         if row.error:
             console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
     console.print(
-        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over copy_last and flow_gate, "
-        "✓: the whole 95 % interval is above zero; train and predict in clips/s",
+        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over copy_last and "
+        "flow_gate, ✓: the whole 95 % interval is above zero; train and predict in clips/s",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for path in board.paths:

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from vidpred.errors import UserError
@@ -50,6 +51,8 @@ class Entry:
     """In the order of the seeds."""
     rates: dict[str, float | None] = field(default_factory=dict)
     """Learning rates that were tried, and PD on validation; None: that training failed."""
+    runs: list[str] = field(default_factory=list)
+    """Keys of all its trainings, those with the other rates among them."""
     rate: float | None = None
     """The one of these that counts."""
     error: str = ""
@@ -93,16 +96,7 @@ def hold(plan: Plan, *, tick: Callable[[], None] = lambda: None) -> list[Entry]:
 
 def jobs_of(plan: Plan) -> int:
     """Trainings and judgements of a plan."""
-    return baselines_count() + len(plan.models) * (len(plan.rates) + plan.seeds - 1 + plan.seeds)
-
-
-def baselines_count() -> int:
-    """Models of the zoo that are not trained."""
-    return len(_baselines())
-
-
-def _baselines() -> list[str]:
-    return [name for name in zoo.names() if not zoo.is_trained(name)]
+    return len(plan.baselines) + len(plan.models) * (len(plan.rates) + plan.seeds - 1 + plan.seeds)
 
 
 class _Contest:
@@ -118,7 +112,7 @@ class _Contest:
         """Baselines, then the trainings with the first seed; costly models first, lest one is waited for at the end."""
         task = Bench(self.plan).data.task
         jobs: list[Job] = []
-        for name in _baselines():
+        for name in self.plan.baselines:
             self.entries[name] = Entry(name, "baseline", name)
             jobs.append(Judgement(name))
         cost: dict[str, int] = {}
@@ -137,6 +131,8 @@ class _Contest:
         self._count += 1
         self.tick()
         self._tell(job, outcome)
+        if isinstance(job, Run) and not isinstance(outcome, Failure):
+            self.entries[job.model].runs.append(Path(outcome["folder"]).parent.name)
         if isinstance(job, Judgement):
             return self._judged(job, outcome)
         if job.seed == 0:

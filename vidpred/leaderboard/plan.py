@@ -36,6 +36,8 @@ class Plan:
     """All of params.yaml; `train` holds the budget."""
     models: tuple[str, ...]
     """Those to train, of the zoo."""
+    baselines: tuple[str, ...]
+    """Those that have nothing to train; always on the leaderboard."""
     seeds: int
     """Trainings of each model that count."""
     rates: tuple[float, ...]
@@ -109,13 +111,16 @@ def make_plan(
     except ValidationError as error:
         problem = error.errors()[0]
         raise UserError(f"{problem['loc'][-1]} {problem['input']}: {problem['msg']}") from None
-    chosen = [name for name in dict.fromkeys(models or zoo.names()) if zoo.is_trained(name)]
+    for name in models:
+        zoo.module(name)  # a misspelt one gets the nearest right one
+    trained = {name: zoo.is_trained(name) for name in zoo.names()}
     return Plan(
         shards=(root / "data/shards").resolve(),
         split=(root / "data/split").resolve(),
         by_time=_by_time(root, params),
         params=params,
-        models=tuple(chosen),
+        models=tuple(name for name in dict.fromkeys(models or trained) if trained[name]),
+        baselines=tuple(name for name in trained if not trained[name]),
         seeds=seeds,
         rates=tuple(rates),
         folder=home(root) / "leaderboard",

@@ -103,7 +103,7 @@ def train_run(bench: Bench, run: Run, should_stop: Callable[[], bool]) -> dict[s
                 "model": run.model,
                 "seed": run.seed,
                 "rate": run.rate,
-                "steps": summary["steps"],
+                "steps": summary.get("ended_at", summary["steps"]),
                 "best_step": summary["best_step"],
                 "val_perceptual_distance": summary["val_perceptual_distance"],
                 "clips_per_second": statistics.median(speeds) if speeds else None,

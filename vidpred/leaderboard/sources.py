@@ -7,7 +7,7 @@ again and the others are not.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import vidpred
@@ -29,8 +29,8 @@ def code_digest(*modules: str) -> str:
         path = _path(name)
         if path is None or name in seen or name in _KNOWN_OTHERWISE:
             continue
-        seen[name] = file_sha256(path)
-        todo += _imports(path)
+        seen[name], imported = _read(path)
+        todo += imported
     return digest(seen)
 
 
@@ -41,10 +41,13 @@ def _path(name: str) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache  # what a process has imported does not change when the file does
+def _read(path: Path) -> tuple[str, list[str]]:
+    """The sha256 of a source, and the names that it imports from this package."""
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("vidpred."))
+            names += [alias.name for alias in node.names if alias.name.startswith("vidpred.")]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vidpred":
-            yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return file_sha256(path), names

@@ -29,8 +29,8 @@ def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     """A page of Markdown: what was asked for, the table, and what has no figures."""
     asked = (
         f"{facts['context']} frames of {facts['height']}×{facts['width']} in, {facts['horizon']} out; "
-        f"{facts['budget']} and {facts['seeds']} seed{'s' * (facts['seeds'] != 1)} a model; judged on {facts['windows']} test windows "
-        f"(list `{facts['list_id']}`, data `{facts['data_id'][:12]}`)."
+        f"{facts['budget']} and {facts['seeds']} seed{'s' * (facts['seeds'] != 1)} a model; judged on "
+        f"{facts['windows']} test windows (list `{facts['list_id']}`, data `{facts['data_id'][:12]}`)."
     )
     lines = [
         f"# Leaderboard: {facts['title']}",
