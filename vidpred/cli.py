@@ -65,7 +65,12 @@ def predict(
         str, typer.Argument(metavar="MODEL", help="A `models:/` URI of the MLflow registry, or a model folder.")
     ],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="GIFs, videos, or folders of them.")],
-    frames: Annotated[int, typer.Option("--frames", "-n", min=1, help="Frames to predict.")] = 5,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", "-n", min=1, help="Frames to predict; 5 unless told. Not for a model that interpolates."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +90,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict how GIFs or videos go on, as a GIF or MP4."""
+    """Predict how GIFs or videos go on, as a GIF or MP4; an interpolating model gives them at twice the frame rate."""
     from vidpred.serving.predict import predict_files
     from vidpred.workspace import set_up_logging
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib.typing import RcKeyType
 
+from vidpred.training.figures import best_baseline
+
 INK, GRID = "#010101", "#020202"
 """Stand for `--ink-soft` and `--line` until the SVG is in the page."""
 PALETTE = ("#030303", "#040404", "#050505", "#060606", "#070707", "#080808")
@@ -63,17 +65,18 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
 
 
 def training_chart(training: pd.DataFrame, name: str) -> str:
-    """Validation PD over steps, beside copying the last frame on the same windows."""
+    """Validation PD over steps, beside the best baseline on the same windows."""
     with rc_context(_STYLE):
         figure, axes = _axes(5.2, 3.2)
         axes.plot(
             training["step"], training["val_perceptual_distance"], color=PALETTE[0], marker="o", markersize=4,
             linewidth=2.4, label=name, zorder=3,
         )  # fmt: skip
-        axes.axhline(training["val_copy_last"].iloc[-1], color=PALETTE[1], linewidth=1.5, label="copy_last")
+        bar, known = best_baseline({str(k): v for k, v in training.iloc[-1].items()}, prefix="val_")
+        axes.axhline(known, color=PALETTE[1], linewidth=1.5, label=bar)
         axes.set(xlabel="optimiser steps", ylabel="PD on validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), training["val_copy_last"].max()))
+        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), known))
         _legend(axes)
         return _svg(figure, "Perceptual distance on validation windows over training steps", "training")
 
@@ -105,8 +108,8 @@ def sweep_chart(trials: pd.DataFrame, best: int) -> str:
         return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
 
 
-def group_chart(gains: pd.Series[float]) -> str:
-    """The gain of every group of test clips as a bar, worst to best; above zero is better than copying."""
+def group_chart(gains: pd.Series[float], baseline: str) -> str:
+    """The gain of every group of test clips as a bar, worst to best; above zero is better than the baseline."""
     with rc_context(_STYLE):
         figure, axes = _axes(10.6, 2.2)
         ordered = np.sort(gains.to_numpy())
@@ -118,7 +121,7 @@ def group_chart(gains: pd.Series[float]) -> str:
         axes.set_xlabel(f"the {groups} of the test part, worst to best")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
-        return _svg(figure, "Gain over copy_last for every group of the test part", "groups")
+        return _svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
 
 
 def motion_chart(gains: Mapping[str, Sequence[float | None]], limits: Sequence[float]) -> str:

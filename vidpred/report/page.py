@@ -18,10 +18,22 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
-from vidpred.training.figures import HIGHER_IS_BETTER, NOTHING_MOVES, UNITS, gain_in_words, relative_gain
+from vidpred.training.figures import (
+    BASELINES,
+    HIGHER_IS_BETTER,
+    NOTHING_MOVES,
+    UNITS,
+    gain_in_words,
+    relative_gain,
+    verdict,
+)
 from vidpred.workspace import atomic
 
-BASELINES = ("copy_last", "flow_gate")
+_BARS = {
+    "copy_last": "copying the last frame",
+    "copy_first": "copying the first frame",
+    "average": "averaging both frames",
+}
 LISTED = 200
 """Set-aside files named in the page; the others are counted."""
 
@@ -66,8 +78,10 @@ def render(inputs: Inputs, *, title: str) -> str:
 
 def _content(inputs: Inputs) -> dict[str, Any]:
     name: str = inputs.metrics["model"]["name"]
-    models = list(dict.fromkeys([name, *BASELINES]))
-    gains = group_gains(inputs.windows, name)
+    kind = inputs.params["task"].get("kind", "predict")
+    models = list(dict.fromkeys([name, *BASELINES[kind], "flow_gate"]))
+    judged = verdict(inputs.metrics)
+    gains = group_gains(inputs.windows, name, judged.baseline)
     set_aside = inputs.sources[inputs.sources["status"] != "kept"]
     best = int(inputs.trials["trial"].iloc[int(inputs.trials["perceptual_distance"].argmin())])
     drawn = {
@@ -75,10 +89,13 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "rollout_psnr": charts.rollout_chart(inputs.rollout, models, "psnr_db", "PSNR, dB"),
         "training": charts.training_chart(inputs.training, name),
         "sweep": charts.sweep_chart(inputs.trials, best),
-        "groups": charts.group_chart(gains),
+        "groups": charts.group_chart(gains, judged.baseline),
     }
     return {
         "metrics": inputs.metrics,
+        "judged": judged,
+        "bar": _BARS.get(judged.baseline, judged.baseline),
+        "between": kind == "interpolate",
         "name": name,
         "models": models,
         "best_step": inputs.training.iloc[int(inputs.training["val_perceptual_distance"].argmin())].to_dict(),
@@ -119,11 +136,10 @@ def _content(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
-    """PD's relative gain over copy_last for each group in which something moves, on the same windows of both."""
+def group_gains(windows: pd.DataFrame, name: str, baseline: str = "copy_last") -> pd.Series[float]:
+    """PD's relative gain over a baseline for each group in which something moves, on the same windows of both."""
     mine, copied = (
-        windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean()
-        for model in (name, "copy_last")
+        windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean() for model in (name, baseline)
     )
     gains = {str(g): relative_gain(float(mine[g]), float(copied[g])) for g in copied.index}
     return pd.Series({g: gain for g, gain in gains.items() if gain is not None}, dtype=float)
