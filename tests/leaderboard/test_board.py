@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from vidpred.errors import UserError
 from vidpred.leaderboard.bench import Bench
@@ -34,7 +35,7 @@ def held(plan: Plan, project: Path) -> Board:
 
 
 def row_of(board: Board, name: str) -> Row:
-    return next(row for row in board.rows if row.name == name)
+    return next(row for row in board.standing.rows if row.name == name)
 
 
 def results(project: Path) -> dict[Path, float]:
@@ -47,15 +48,15 @@ def test_every_model_and_baseline_has_a_row_sorted_by_distance(plan: MakePlan, p
     ticks: list[None] = []
     asked = plan(models=["conv2d", "skip_autoencoder"], seeds=2, rates=[1e-3, 1e-2])
     board = make_board(asked, project / "leaderboard", command="c", tick=lambda: ticks.append(None))
-    assert {row.name for row in board.rows} == {"conv2d", "skip_autoencoder"} | BASELINES
-    distances = [row.means[PD] for row in board.rows]
+    assert {row.name for row in board.standing.rows} == {"conv2d", "skip_autoencoder"} | BASELINES
+    distances = [row.means[PD] for row in board.standing.rows]
     assert distances == sorted(distances)
-    for row in board.rows:
+    for row in board.standing.rows:
         assert row.seeds == (1 if row.kind == "baseline" else 2)
         assert not row.error
         assert (row.parameters > 0) == (row.kind == "trained")
         assert row.predict_speed is not None
-        assert len(row.deciles) == 10
+        assert len(row.deciles) == (0 if row.name == "copy_last" else 10)
     trained = row_of(board, "conv2d")
     assert trained.rate == float(min(trained.rates, key=lambda rate: trained.rates[rate] or 9e9))
     low, high = trained.ranges[PD]
@@ -69,12 +70,12 @@ def test_every_model_and_baseline_has_a_row_sorted_by_distance(plan: MakePlan, p
     assert len(ticks) == 4 + 2 * (2 + 1 + 2)
 
     table = pd.read_csv(project / "leaderboard/leaderboard.csv")
-    assert list(table["name"]) == [row.name for row in board.rows]
+    assert list(table["name"]) == [row.name for row in board.standing.rows]
     assert table.set_index("name").loc["conv2d", "gain_copy_last_pooled"] == pytest.approx(pooled)
-    assert table["gain_motion_10"].notna().all()
+    assert table.set_index("name").drop("copy_last")["gain_motion_2"].notna().all()
     lines = (project / "leaderboard/leaderboard.md").read_text().splitlines()
     listed = [line.split("|")[2].strip().strip("*") for line in lines if re.match(r"\| \d", line)]
-    assert listed == [row.name for row in board.rows]
+    assert listed == [row.name for row in board.standing.rows]
 
 
 class _Page(HTMLParser):
@@ -129,8 +130,8 @@ def test_a_model_that_fails_is_a_row_with_its_reason(plan: MakePlan, project: Pa
     assert not failed.means
     assert "the loss has not been finite" in failed.error
     assert failed.rates == {"1e+30": None}
-    assert [row.name for row in board.rows[-2:]] == ["conv2d", "skip_autoencoder"]
-    assert len([row for row in board.rows if row.means]) == len(BASELINES)
+    assert [row.name for row in board.standing.rows[-2:]] == ["conv2d", "skip_autoencoder"]
+    assert len([row for row in board.standing.rows if row.means]) == len(BASELINES)
     for suffix in ("md", "html", "csv"):
         assert "the loss has not been finite" in (project / f"leaderboard/leaderboard.{suffix}").read_text()
 
@@ -149,6 +150,19 @@ def test_a_model_that_cannot_do_the_task_is_a_row(plan: MakePlan, project: Path)
     board = held(replace(asked, params=asked.params.model_copy(update={"task": task})), project)
     assert "looks at 3 frames but the context has 2" in row_of(board, "warpmix").error
     assert row_of(board, "conv2d").means
+
+
+def test_frames_between_are_held_against_the_average(project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["task"] = {"kind": "interpolate", "context": 2, "horizon": 1}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    board = held(make_plan(project, models=["conv2d"], steps=2, seeds=1, rates=[1e-3], jobs=1), project)
+    names = {row.name for row in board.standing.rows}
+    assert {"conv2d", "average", "copy_first", "copy_last", "flow_gate"} <= names
+    assert not [row.error for row in board.standing.rows if row.error]
+    assert set(row_of(board, "conv2d").gains) == {"average", "flow_gate"}
+    assert "over average" in (project / "leaderboard/leaderboard.md").read_text()
+    assert "the one between" in (project / "leaderboard/leaderboard.html").read_text()
 
 
 def model_of(project: Path) -> Path:
@@ -172,7 +186,7 @@ def test_a_submission_gets_the_figures_that_its_weights_have(plan: MakePlan, don
     # it stays when the leaderboard is held again, and is replaced by the next one of its name
     assert row_of(held(plan(), project), "mine").means == theirs.means
     again, _ = submit(Bench(plan()), str(model_of(project)), project / "leaderboard", name="mine")
-    assert [row.name for row in again.rows].count("mine") == 1
+    assert [row.name for row in again.standing.rows].count("mine") == 1
 
 
 def test_a_submission_wants_a_leaderboard(plan: MakePlan, project: Path) -> None:
@@ -204,7 +218,7 @@ def test_mlflow_gets_a_run_with_the_files_and_one_below_it_a_row(plan: MakePlan,
     runs = client.search_runs([experiment.experiment_id])
     (parent,) = (run for run in runs if run.data.tags["vidpred.stage"] == "leaderboard")
     children = {run.data.params["name"]: run for run in runs if "mlflow.parentRunId" in run.data.tags}
-    assert set(children) == {row.name for row in board.rows}
+    assert set(children) == {row.name for row in board.standing.rows}
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
     assert children["conv2d"].data.metrics[PD] == row_of(board, "conv2d").means[PD]
     assert parent.data.metrics[f"conv2d/{PD}"] == row_of(board, "conv2d").means[PD]

@@ -1,27 +1,12 @@
-"""The parts of a leaderboard that stand alone: tenths by motion, where a picture zooms in, which code counts."""
+"""The parts of a leaderboard that stand alone: where a picture zooms in, which code counts."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from vidpred.leaderboard.deciles import gains_by_motion, motion_limits
 from vidpred.leaderboard.page import percent, shade, short, speed
 from vidpred.leaderboard.pictures import busiest
 from vidpred.leaderboard.sources import code_digest
-
-
-def test_gains_go_from_the_stillest_to_the_liveliest_windows() -> None:
-    copied = np.array([40.0, 10.0, 20.0, 30.0])
-    mine = np.array([20.0, 10.0, 20.0, 15.0])
-    assert gains_by_motion(mine, copied, parts=2) == [0.0, pytest.approx(0.5)]
-    assert motion_limits(copied, parts=2) == [15.0, 35.0]
-
-
-def test_parts_in_which_nothing_moves_have_no_gain() -> None:
-    copied = np.array([0.0, 0.0, 10.0, 10.0])
-    assert gains_by_motion([1.0, 1.0, 5.0, 5.0], copied, parts=2) == [None, pytest.approx(0.5)]
-    assert gains_by_motion([5.0], [10.0], parts=2) == [pytest.approx(0.5), None]
 
 
 def test_pictures_zoom_in_on_what_moves() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from vidpred.leaderboard.contest import Interrupted, jobs_of
 from vidpred.leaderboard.page import percent, short, speed
 from vidpred.leaderboard.plan import RATES, Plan, make_plan
 from vidpred.leaderboard.submit import submit
-from vidpred.leaderboard.table import PD, REFERENCES, Row, gain_of
+from vidpred.leaderboard.table import PD, Row, gain_of
 from vidpred.workspace import find_root
 
 log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def submit_model(model: str, *, name: str | None, output: Path | None) -> None:
 
 def command_of(plan: Plan, models: Sequence[str]) -> str:
     """What people would type for the same leaderboard."""
-    minutes: float | None = getattr(plan.params.train, "minutes", None)
+    minutes = plan.params.train.minutes
     budget = f"--steps {plan.params.train.steps}" if minutes is None else f"--minutes {minutes:g}"
     chosen = f" --models {','.join(models)}" if models else ""
     return f"vidpred leaderboard {budget} --seeds {plan.seeds} --rates {','.join(f'{r:g}' for r in plan.rates)}{chosen}"
@@ -114,33 +113,34 @@ def numbers(text: str | None, option: str) -> list[float]:
 
 def show(board: Board, *, marked: str = "") -> None:
     """Prints the table, best first, what has no figures, and where the files are."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("model", no_wrap=True)
-    for heading in ("PD", "copy_last", "flow_gate", "PSNR", "SSIM", "params", "train", "predict"):
+    references = board.standing.references
+    for heading in ("PD", *references, "PSNR", "params", "train", "predict"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in board.rows:
+    for row in board.standing.rows:
         if row.means:
             style = "bold" if row.name == marked else "dim" if row.kind == "baseline" else ""
-            table.add_row(*_cells(row), style=style)
+            table.add_row(*_cells(row, references), style=style)
     console = Console(highlight=False)
     console.print(table)
-    for row in board.rows:
+    for row in board.standing.rows:
         if row.error:
             console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
     console.print(
-        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over copy_last and "
-        "flow_gate, ✓: the whole 95 % interval is above zero; train and predict in clips/s",
+        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over {references[0]} "
+        f"and {references[1]}, ✓: the whole 95 % interval is above zero; train and predict in clips/s",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for path in board.paths:
         console.print(os.path.relpath(path), markup=False, soft_wrap=True)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, references: Sequence[str]) -> list[str]:
     cells = [row.name, f"{row.means[PD]:.2f}"]
-    for other in REFERENCES:
+    for other in references:
         gain = gain_of(row.gains.get(other), "pooled")
         cells.append("–" if gain is None else percent(gain[0]) + (" ✓" if row.beats[other] else "  "))
-    cells += [f"{row.means['psnr_db']:.2f}", f"{row.means['ssim']:.4f}"]
+    cells.append(f"{row.means['psnr_db']:.2f}")
     cells += [short(row.parameters) if row.parameters else "–", speed(row.train_speed), speed(row.predict_speed)]
     return cells

@@ -81,7 +81,8 @@ def freeze(shards: Shards, test: list[Segment], plan: Plan) -> FrozenList:
 
 def _shown(shards: Shards, test: list[Segment], plan: Plan) -> tuple[int, list[Window]]:
     """Windows for the pictures: one a clip, of the livelier half of the clips; on still ones all models look alike."""
-    task, ahead = plan.params.task, max(AHEAD, plan.params.task.horizon)
+    task = plan.params.task
+    ahead = task.horizon if task.kind == "interpolate" else max(AHEAD, task.horizon)
     found = evaluation_windows(test, task=task, per_clip=1, frames=task.context + ahead)
     while len(found) < plan.params.evaluate.pictures and ahead > task.horizon:
         ahead -= 1

@@ -17,10 +17,9 @@ from vidpred.errors import UserError
 from vidpred.leaderboard import page, write
 from vidpred.leaderboard.bench import Bench
 from vidpred.leaderboard.contest import Entry, hold
-from vidpred.leaderboard.deciles import motion_limits
 from vidpred.leaderboard.pictures import shown_clips
 from vidpred.leaderboard.plan import Plan
-from vidpred.leaderboard.table import METRICS, PD, Row, entry_scores, flat, make_rows, mean_windows
+from vidpred.leaderboard.table import PD, Standing, entry_scores, flat, make_rows
 from vidpred.tracking.runs import Tracker
 from vidpred.workspace import atomic, digest, locked, write_json
 
@@ -34,7 +33,7 @@ STATE = "board.json"
 class Board:
     """What was written."""
 
-    rows: list[Row]
+    standing: Standing
     facts: dict[str, Any]
     paths: list[Path]
     """The files, the page last."""
@@ -97,6 +96,7 @@ def facts_of(bench: Bench, command: str) -> dict[str, Any]:
         "windows": len(bench.list.windows),
         "by_time": plan.by_time,
         "context": task.context,
+        "between": task.between,
         "horizon": task.horizon,
         "height": task.height,
         "width": task.width,
@@ -121,41 +121,42 @@ def write_board(bench: Bench, out: Path) -> Board:
     held, facts = read_board(bench)
     entries = [*held, *submissions(bench)]
     try:
-        rows = make_rows(entries, bench.plan.folder, by_time=bench.plan.by_time)
+        standing = make_rows(entries, bench.plan.folder, references=bench.plan.references, by_time=bench.plan.by_time)
         scores = {entry.name: entry_scores(entry, bench.plan.folder) for entry in entries if entry.members}
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is gone: run `vidpred leaderboard` again") from None
-    copied = mean_windows(scores["copy_last"])[PD]
-    clips = shown_clips(bench, {row.name: scores[row.name][0].shown for row in rows if row.means})
+    clips = shown_clips(bench, {row.name: scores[row.name][0].shown for row in standing.rows if row.means})
     texts = {
-        "leaderboard.md": write.markdown(rows, facts),
-        "leaderboard.csv": write.csv(rows),
-        "leaderboard.html": page.render(rows, clips, facts, motion_limits(copied)),
+        "leaderboard.md": write.markdown(standing, facts),
+        "leaderboard.csv": write.csv(standing),
+        "leaderboard.html": page.render(standing, clips, facts),
     }
     paths = [out / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         with atomic(path) as part:
             part.write_text(text, encoding="utf-8")
-    _track(rows, facts, paths)
-    return Board(rows, facts, paths)
+    _track(standing, facts, paths)
+    return Board(standing, facts, paths)
 
 
-def _track(rows: Sequence[Row], facts: Mapping[str, Any], paths: Sequence[Path]) -> None:
+def _track(standing: Standing, facts: Mapping[str, Any], paths: Sequence[Path]) -> None:
     """One run for the leaderboard, and one below it for each row; found again where they are there already."""
     key = digest([facts["list_id"], facts["budget"], facts["seeds"], facts["rates"]])[:16]
     told = {name: facts[name] for name in ("budget", "seeds", "rates", "list_id", "windows")}
     tags = {"data_id": str(facts["data_id"])}
     with Tracker.open(stage="leaderboard", key=key, params=told, tags=tags) as run:
-        run.figures({f"{_plain(row.name)}/{PD}": row.means[PD] for row in rows if row.means})
+        run.figures({f"{_plain(row.name)}/{PD}": row.means[PD] for row in standing.rows if row.means})
         for path in paths:
             run.artifact(path)
-        for row in rows:
+        for row in standing.rows:
             params = {"model": row.model, "name": row.name, "kind": row.kind, "learning_rate": row.rate}
             below = Tracker.open(
                 stage="leaderboard-row", key=f"{key}-{row.name}", params=params, tags=tags, parent=run.run_id
             )
             with below as one:
-                one.figures({name: value for name, value in flat(row).items() if name not in params})
+                one.figures(
+                    {name: value for name, value in flat(row, standing.references).items() if name not in params}
+                )
                 if not row.means:
                     one.fail(row.error)
 
@@ -163,6 +164,3 @@ def _track(rows: Sequence[Row], facts: Mapping[str, Any], paths: Sequence[Path])
 def _plain(name: str) -> str:
     """A name that MLflow takes in a metric's."""
     return re.sub(r"[^\w./ -]", "_", name)
-
-
-__all__ = ["METRICS", "Board", "facts_of", "list_folder", "make_board", "read_board", "submissions", "write_board"]

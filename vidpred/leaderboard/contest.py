@@ -83,14 +83,14 @@ def hold(plan: Plan, *, tick: Callable[[], None] = lambda: None) -> list[Entry]:
 
     Raises:
         Interrupted: by Ctrl-C or SIGTERM; the same plan goes on from there.
-        UserError: copy_last, which all are held against, cannot do the task.
+        UserError: the baseline that all are held against has no figures.
     """
     contest = _Contest(plan, tick)
     if not carry_out(contest.start(), plan, done=contest.done):
         raise Interrupted
-    copied = contest.entries["copy_last"]
-    if not copied.members:
-        raise UserError(f"copy_last, which all models are held against, has no figures: {copied.error}")
+    bar = contest.entries[plan.references[0]]
+    if not bar.members:
+        raise UserError(f"{bar.name}, which all models are held against, has no figures: {bar.error}")
     return list(contest.entries.values())
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from vidpred import __version__
 from vidpred.leaderboard.pictures import ZOOM, ShownClip
-from vidpred.leaderboard.table import PD, REFERENCES, Row
+from vidpred.leaderboard.table import PD, Row, Standing
 from vidpred.report import charts
 from vidpred.training.figures import gain_in_words
 
@@ -25,14 +25,13 @@ CURVES = 5
 """Models in the chart of gains by motion, beside `flow_gate`."""
 
 
-def render(rows: Sequence[Row], clips: Sequence[ShownClip], facts: Mapping[str, Any], limits: Sequence[float]) -> str:
+def render(standing: Standing, clips: Sequence[ShownClip], facts: Mapping[str, Any]) -> str:
     """The page.
 
     Args:
-        rows: Best first, those without figures last.
+        standing: The rows.
         clips: What is shown.
         facts: As `board.facts_of` gives them.
-        limits: Mean PD of `copy_last` in each tenth of the windows.
     """
     own = files("vidpred.leaderboard")
     script = own.joinpath("sort.js").read_text(encoding="utf-8")
@@ -41,35 +40,37 @@ def render(rows: Sequence[Row], clips: Sequence[ShownClip], facts: Mapping[str, 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "bare": bare, "short": short, "speed": speed, "shade": shade}
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
-    ranked = [row for row in rows if row.means]
+    ranked = [row for row in standing.rows if row.means]
     return template.render(
         style=Markup(style),
         script=Markup(script),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         version=__version__,
         rows=ranked,
-        failed=[row for row in rows if not row.means],
+        failed=[row for row in standing.rows if not row.means],
         clips=clips,
         facts=facts,
-        limits=limits,
-        best=next((row for row in ranked if row.kind != "baseline"), None),
+        motion=standing.motion,
         worst_pd=max(row.means[PD] for row in ranked),
-        references=REFERENCES,
+        references=standing.references,
+        bar=standing.references[0],
         zoom=ZOOM,
-        charts={name: Markup(svg) for name, svg in _charts(ranked, limits).items()},
+        charts={name: Markup(svg) for name, svg in _charts(ranked, standing).items()},
     )
 
 
-def _charts(rows: Sequence[Row], limits: Sequence[float]) -> dict[str, str]:
-    moving = [row for row in rows if any(gain is not None for gain in row.deciles) and row.name != "copy_last"]
+def _charts(rows: Sequence[Row], standing: Standing) -> dict[str, str]:
+    moving = [row for row in rows if any(gain is not None for gain in row.deciles)]
     chosen = [row for row in moving if row.kind != "baseline"][:CURVES]
     chosen += [row for row in moving if row.name == "flow_gate"]
     found = {}
     if chosen:
-        found["motion"] = charts.motion_chart({row.name: row.deciles for row in chosen}, limits)
+        found["motion"] = charts.motion_chart(
+            {row.name: row.deciles for row in chosen}, standing.motion, standing.references[0]
+        )
     costly = {row.name: (row.operations, row.means[PD]) for row in rows if row.operations}
     if costly:
-        others = {row.name: row.means[PD] for row in rows if row.name in REFERENCES}
+        others = {row.name: row.means[PD] for row in rows if row.name in standing.references}
         found["cost"] = charts.cost_chart(costly, others)
     return found
 

@@ -42,7 +42,7 @@ class ShownClip:
     start: int
     """First frame of the window, counted from the clip's first."""
     steps: list[int]
-    """Which frames are shown, counted from 1 after the last that was seen."""
+    """Which of the frames that were asked for are shown, counted from 1."""
     truth: list[str]
     """A data URI for each of these."""
     corner: tuple[float, float]
@@ -59,7 +59,9 @@ def shown_clips(bench: Bench, predicted: Mapping[str, np.ndarray]) -> list[Shown
     """
     task, ahead = bench.data.task, bench.list.ahead
     frames = read_windows(bench.data.shards, bench.list.shown, count=task.context + ahead, interval=task.interval)
-    last, truth = frames[:, task.context - 1], frames[:, task.context :]
+    last, truth = (
+        (frames[:, 0], frames[:, 1::2]) if task.between else (frames[:, task.context - 1], frames[:, task.context :])
+    )
     steps = sorted({1, ahead})
     distances = {name: _distances(some, truth) for name, some in predicted.items()}
     clips = []

@@ -6,7 +6,8 @@ In: the project's root and the options of the command line. Out: a `Plan`, check
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from pydantic import ValidationError
 from vidpred.config import Params, TrainParams, load_params
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.training.figures import BASELINES
+from vidpred.types import Task
 from vidpred.workspace import cores, home
 
 RATES = (1e-3, 3e-3)
@@ -58,9 +61,14 @@ class Plan:
         return TrainParams.model_validate(self.params.train.model_dump() | changes)
 
     @property
+    def references(self) -> tuple[str, str]:
+        """What gains are told over: the task's own baseline, and the best that can be had without training."""
+        return BASELINES[self.params.task.kind][-1], "flow_gate"
+
+    @property
     def budget(self) -> str:
         """In words."""
-        minutes: float | None = getattr(self.params.train, "minutes", None)
+        minutes = self.params.train.minutes
         if minutes is not None:
             return f"{minutes:g} minute{'s' * (minutes != 1)}"
         return f"{self.params.train.steps:,} steps of {self.params.train.batch_size} windows"
@@ -103,11 +111,12 @@ def make_plan(
     changes: dict[str, Any] = {"model": None, "config": {}}
     changes |= {} if steps is None else {"steps": steps, "minutes": None}
     changes |= {} if minutes is None else {"minutes": minutes}
-    known = {name: value for name, value in changes.items() if value is not None or name in TrainParams.model_fields}
     try:
         for rate in rates:
-            TrainParams.model_validate(params.train.model_dump() | known | {"learning_rate": rate})
-        params = Params.model_validate(params.model_dump(by_alias=True) | {"train": params.train.model_dump() | known})
+            TrainParams.model_validate(params.train.model_dump() | changes | {"learning_rate": rate})
+        params = Params.model_validate(
+            params.model_dump(by_alias=True) | {"train": params.train.model_dump() | changes}
+        )
     except ValidationError as error:
         problem = error.errors()[0]
         raise UserError(f"{problem['loc'][-1]} {problem['input']}: {problem['msg']}") from None
@@ -120,12 +129,26 @@ def make_plan(
         by_time=_by_time(root, params),
         params=params,
         models=tuple(name for name in dict.fromkeys(models or trained) if trained[name]),
-        baselines=tuple(name for name in trained if not trained[name]),
+        baselines=tuple(_baselines([name for name in trained if not trained[name]], params)),
         seeds=seeds,
         rates=tuple(rates),
         folder=home(root) / "leaderboard",
         jobs=jobs or _side_by_side(params),
     )
+
+
+def _baselines(untrained: Sequence[str], params: Params) -> Iterator[str]:
+    """Those that can do the task, without those that are meant for another one."""
+    kind, size = params.task.kind, params.transcode
+    task = Task(
+        params.task.context, params.task.horizon, size.height, size.width, interval=params.task.interval, kind=kind
+    )
+    others = {name for names in BASELINES.values() for name in names} - set(BASELINES[kind])
+    for name in untrained:
+        with suppress(UserError):
+            zoo.build(name, {}, task)
+            if name not in others:
+                yield name
 
 
 def _by_time(root: Path, params: Params) -> bool:

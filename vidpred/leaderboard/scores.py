@@ -96,8 +96,9 @@ def read_scores(folder: Path) -> Scores:
 def predictions(model: Predictor, bench: Bench, windows: tuple[Window, ...], steps: int) -> np.ndarray:
     """What a model predicts for some windows: uint8 (K, steps, H, W, 3)."""
     task, flow = bench.data.task, bench.data.flow
-    frames = read_windows(bench.data.shards, windows, count=task.context, interval=task.interval)
-    batch = make_batch(frames, context=task.context, device=bench.device)
+    count = task.context + task.horizon * task.between  # what lies between two frames is read with them
+    frames = read_windows(bench.data.shards, windows, count=count, interval=task.interval)
+    batch = make_batch(frames, context=task.context, between=task.between, device=bench.device)
     output = rollout(model, batch.context, steps, flow=lambda c: flow_of(c, flow), clamp=True)
     found: np.ndarray = to_uint8(output.frames).movedim(-3, -1).cpu().numpy()
     return found

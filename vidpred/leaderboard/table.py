@@ -1,6 +1,6 @@
 """Entries as rows: means over seeds, gains with intervals, the place.
 
-In: entries, and where their scores are kept. Out: rows, best PD first, those without figures last.
+In: entries, and where their scores are kept. Out: a table of rows, best PD first, those without figures last.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.intervals import Gain, beats, paired_gain
 from vidpred.leaderboard.contest import Entry, Kind
-from vidpred.leaderboard.deciles import gains_by_motion
 from vidpred.leaderboard.scores import Scores, read_scores
 
 PD = "perceptual_distance"
 METRICS = (PD, "psnr_db", "ssim", "sharpness_db")
 """Those that the leaderboard shows."""
-REFERENCES = ("copy_last", "flow_gate")
-"""What gains are told over."""
 KINDS = ("pooled", "macro")
 """Of gains."""
 
@@ -39,7 +37,7 @@ class Row:
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     """The least and the greatest of the seeds."""
     gains: dict[str, Gain] = field(default_factory=dict)
-    """Over each of `REFERENCES`; of the mean over seeds of each window."""
+    """Over each of the references; of the mean over seeds of each window."""
     beats: dict[str, bool] = field(default_factory=dict)
     """Whether a gain is a claim (`intervals.beats`)."""
     parameters: int = 0
@@ -54,26 +52,49 @@ class Row:
     rate: float | None = None
     rates: dict[str, float | None] = field(default_factory=dict)
     deciles: list[float | None] = field(default_factory=list)
-    """Gain over `copy_last` by how much moves, from the stillest tenth of the windows."""
+    """Gain over the first of the references by how much moves, from the stillest tenth of the windows; None where
+    nothing moves; empty for that reference itself."""
     error: str = ""
     note: str = ""
 
 
-def make_rows(entries: Sequence[Entry], folder: Path, *, by_time: bool) -> list[Row]:
-    """Rows of all entries, `copy_last` among them.
+@dataclass(frozen=True)
+class Standing:
+    """All rows, and what they are told against."""
+
+    rows: list[Row]
+    """Best first, those without figures last."""
+    references: tuple[str, str]
+    """What gains are over."""
+    motion: list[float]
+    """The first reference's mean PD in each tenth of the windows."""
+
+
+def make_rows(entries: Sequence[Entry], folder: Path, *, references: tuple[str, str], by_time: bool) -> Standing:
+    """Rows of all entries.
 
     Args:
         entries: What was held.
         folder: `VIDPRED_HOME/leaderboard`.
+        references: What gains are told over; the first has figures.
         by_time: Whether intervals draw stretches of time instead of whole groups.
     """
     scores = {entry.name: entry_scores(entry, folder) for entry in entries}
     windows = {name: mean_windows(found) for name, found in scores.items() if found}
-    rows = [
-        _row(entry, scores[entry.name], windows, by_time=by_time) if scores[entry.name] else _without_figures(entry)
-        for entry in entries
-    ]
-    return sorted(rows, key=lambda row: (row.means.get(PD, np.inf), row.name))
+    parts = by_motion_decile(windows, baseline=references[0])
+    rows = []
+    for entry in entries:
+        if not scores[entry.name]:
+            rows.append(_without_figures(entry))
+            continue
+        gains = _gains(windows, entry.name, references, by_time=by_time)
+        of_parts = parts.loc[parts["model"] == entry.name, "gain"]
+        rows.append(_row(entry, scores[entry.name], gains, [None if np.isnan(g) else float(g) for g in of_parts]))
+    return Standing(
+        rows=sorted(rows, key=lambda row: (row.means.get(PD, np.inf), row.name)),
+        references=references,
+        motion=[float(part) for part in parts.groupby("decile")["motion"].first()],
+    )
 
 
 def entry_scores(entry: Entry, folder: Path) -> list[Scores]:
@@ -92,13 +113,18 @@ def _without_figures(entry: Entry) -> Row:
     return Row(entry.name, entry.kind, entry.model, rates=entry.rates, error=entry.error, note=entry.note)
 
 
-def _row(entry: Entry, scores: list[Scores], windows: dict[str, pd.DataFrame], *, by_time: bool) -> Row:
-    mine = windows[entry.name]
-    gains = {
-        name: paired_gain(mine[PD], windows[name][PD], mine["group"], blocks=mine["block"] if by_time else None)
-        for name in REFERENCES
-        if name in windows and name != entry.name
+def _gains(
+    windows: dict[str, pd.DataFrame], name: str, references: tuple[str, str], *, by_time: bool
+) -> dict[str, Gain]:
+    mine = windows[name]
+    return {
+        other: paired_gain(mine[PD], windows[other][PD], mine["group"], blocks=mine["block"] if by_time else None)
+        for other in references
+        if other in windows and other != name
     }
+
+
+def _row(entry: Entry, scores: list[Scores], gains: dict[str, Gain], deciles: list[float | None]) -> Row:
     of_seeds = pd.DataFrame([one.windows[list(METRICS)].mean() for one in scores])
     steps = [member.steps for member in entry.members if member.steps is not None]
     return Row(
@@ -117,7 +143,7 @@ def _row(entry: Entry, scores: list[Scores], windows: dict[str, pd.DataFrame], *
         seeds=len(scores),
         rate=entry.rate,
         rates=entry.rates,
-        deciles=gains_by_motion(mine[PD], windows["copy_last"][PD]),
+        deciles=deciles,
         error=entry.error,
         note=entry.note,
     )
@@ -137,13 +163,13 @@ def gain_of(gain: Gain | None, kind: str) -> tuple[float, float, float] | None:
     return known[kind], low, high
 
 
-def flat(row: Row) -> dict[str, Any]:
+def flat(row: Row, references: Sequence[str]) -> dict[str, Any]:
     """A row as one line of a table: names and plain values."""
     out: dict[str, Any] = {"name": row.name, "kind": row.kind, "model": row.model}
     for name in METRICS:
         low, high = row.ranges.get(name, (None, None))
         out |= {name: row.means.get(name), f"{name}_low": low, f"{name}_high": high}
-    for other in REFERENCES:
+    for other in references:
         gain = row.gains.get(other)
         for kind in KINDS:
             value, low, high = gain_of(gain, kind) or (None, None, None)

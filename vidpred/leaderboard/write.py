@@ -1,6 +1,6 @@
 """The leaderboard as a table for people in Markdown and one for programs in CSV.
 
-In: rows, best first. Out: text.
+In: the standing. Out: text.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import pandas as pd
 
 from vidpred.evaluation.intervals import Gain
 from vidpred.leaderboard.page import percent, short, speed
-from vidpred.leaderboard.table import KINDS, PD, REFERENCES, Row, flat, gain_of
+from vidpred.leaderboard.table import KINDS, PD, Row, Standing, flat, gain_of
 
-_HEADINGS = (
-    "#", "model", "PD ↓", *(f"over {name}, {kind}" for name in REFERENCES for kind in KINDS), "PSNR ↑",
-    "SSIM ↑", "sharpness ↑", "parameters", "operations", "train clips/s", "predict clips/s", "steps", "seeds",
+_FURTHER = (
+    "PSNR ↑", "SSIM ↑", "sharpness ↑", "parameters", "operations", "train clips/s", "predict clips/s", "steps", "seeds"
 )  # fmt: skip
 
 LEGEND = (
@@ -25,22 +24,27 @@ LEGEND = (
 )
 
 
-def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
+def markdown(standing: Standing, facts: Mapping[str, Any]) -> str:
     """A page of Markdown: what was asked for, the table, and what has no figures."""
     asked = (
         f"{facts['context']} frames of {facts['height']}×{facts['width']} in, {facts['horizon']} out; "
         f"{facts['budget']} and {facts['seeds']} seed{'s' * (facts['seeds'] != 1)} a model; judged on "
         f"{facts['windows']} test windows (list `{facts['list_id']}`, data `{facts['data_id'][:12]}`)."
     )
+    rows, references = standing.rows, standing.references
+    gains = (f"over {name}, {kind}" for name in references for kind in KINDS)
+    headings = ["#", "model", "PD ↓", *gains, *_FURTHER]
     lines = [
         f"# Leaderboard: {facts['title']}",
         "",
         asked,
         "",
-        f"| {' | '.join(_HEADINGS)} |",
-        f"|--:|---|{'--:|' * (len(_HEADINGS) - 2)}",
+        f"| {' | '.join(headings)} |",
+        f"|--:|---|{'--:|' * (len(headings) - 2)}",
     ]
-    lines += [f"| {' | '.join(cells(place, row))} |" for place, row in enumerate((r for r in rows if r.means), 1)]
+    lines += [
+        f"| {' | '.join(cells(place, row, references))} |" for place, row in enumerate((r for r in rows if r.means), 1)
+    ]
     lines += [
         "",
         LEGEND,
@@ -56,7 +60,7 @@ def markdown(rows: Sequence[Row], facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def cells(place: int, row: Row) -> list[str]:
+def cells(place: int, row: Row, references: Sequence[str]) -> list[str]:
     """One line of the table."""
     means, (low, high) = row.means, row.ranges[PD]
     name = (
@@ -68,7 +72,7 @@ def cells(place: int, row: Row) -> list[str]:
         f"{means[PD]:.2f}" + f" ({low:.2f} to {high:.2f})" * (row.seeds > 1),
         *(
             gain_cell(row.gains.get(other), kind, row.beats.get(other, False))
-            for other in REFERENCES
+            for other in references
             for kind in KINDS
         ),
         f"{means['psnr_db']:.2f}",
@@ -92,6 +96,8 @@ def gain_cell(gain: Gain | None, kind: str, claim: bool) -> str:
     return f"{f'**{told}**' if claim else told} ({percent(low)} to {percent(high)})"
 
 
-def csv(rows: Sequence[Row]) -> str:
+def csv(standing: Standing) -> str:
     """A line a row, with all figures."""
-    return pd.DataFrame([flat(row) for row in rows]).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame([flat(row, standing.references) for row in standing.rows]).to_csv(
+        index=False, lineterminator="\n"
+    )

@@ -124,16 +124,17 @@ def group_chart(gains: pd.Series[float], baseline: str) -> str:
         return _svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
 
 
-def motion_chart(gains: Mapping[str, Sequence[float | None]], limits: Sequence[float]) -> str:
-    """The gain over copying in parts of the windows ordered by motion, a line a model.
+def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[float], bar: str) -> str:
+    """The gain over a baseline in parts of the windows ordered by motion, a line a model.
 
     Args:
         gains: Of each model, a gain for each part; None where nothing moves.
-        limits: The mean distance of copying in each part, written below it.
+        motion: The baseline's mean distance in each part, written below it.
+        bar: The baseline's name.
     """
     with rc_context(_STYLE):
         figure, axes = _axes(10.6, 3.4)
-        parts = range(1, len(limits) + 1)
+        parts = range(1, len(motion) + 1)
         for name, colour in _coloured(list(gains)):
             known = [np.nan if gain is None else gain for gain in gains[name]]
             axes.plot(parts, known, color=colour, marker="o", markersize=4, linewidth=1.8, label=name)
@@ -141,11 +142,11 @@ def motion_chart(gains: Mapping[str, Sequence[float | None]], limits: Sequence[f
         axes.set_ylim(
             bottom=max(-1.0, axes.get_ylim()[0])
         )  # a still part, where gains are ratios to little, is no scale
-        axes.set_xticks(list(parts), [f"{i}\n{limit:.1f}" for i, limit in zip(parts, limits, strict=True)])
-        axes.set_xlabel("tenth of the windows by motion, and the mean PD of copy_last in it")
+        axes.set_xticks(list(parts), [f"{i}\n{moved:.1f}" for i, moved in zip(parts, motion, strict=True)])
+        axes.set_xlabel(f"tenth of the windows by motion, and the mean PD of {bar} in it")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _legend(axes)
-        return _svg(figure, f"Gain over copy_last by motion, of {', '.join(gains)}", "motion")
+        return _svg(figure, f"Gain over {bar} by motion, of {', '.join(gains)}", "motion")
 
 
 def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, float]) -> str:
