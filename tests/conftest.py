@@ -17,6 +17,7 @@ import torch
 
 if TYPE_CHECKING:
     from vidpred.config import Params
+    from vidpred.data.digits import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -92,17 +93,23 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`shards/` and `split/` of 36 small clips of moving digits, made without ffmpeg: 24 groups, 16 frames of 32x32."""
+    from vidpred.data.digits import Recipe
+
+    return write_digits(
+        tmp_path_factory.mktemp("digits"),
+        Recipe(recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5)),
+    )
+
+
+def write_digits(folder: Path, recipe: Recipe) -> Path:
+    """`shards/` and `split/` of the clips of a recipe, made without ffmpeg."""
     from sklearn.datasets import load_digits
 
     from vidpred.config import SplitParams
-    from vidpred.data.digits import Recipe, planned, rendered
+    from vidpred.data.digits import planned, rendered
     from vidpred.data.shards import RawClip, Shards, write_shards
     from vidpred.data.split import make_split, write_split
 
-    folder = tmp_path_factory.mktemp("digits")
-    recipe = Recipe(
-        recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5)
-    )
     images = load_digits()
     clips = []
     for plan in planned(recipe, images.target):
@@ -123,7 +130,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 length=len(frames),
             )
         )
-    write_shards(folder / "shards", clips, [], height=32, width=32, fps=10.0, buckets=2, parameters={}, ffmpeg="none")
+    side = recipe.size
+    write_shards(
+        folder / "shards", clips, [], height=side, width=side, fps=10.0, buckets=2, parameters={}, ffmpeg="none"
+    )
     _, parts = make_split(Shards(folder / "shards").clips, SplitParams(val=0.15, test=0.25), span=6)
     write_split(folder / "split", parts)
     return folder

@@ -24,7 +24,9 @@ MetricName = Literal[
     "ssim_openstl", "mse_sum", "mae_sum", "l2_sum", "total_loss", "perceptual_distance_float", "psnr_db_float",
     "ssim_float", "l1_float", "mse_float", "gdl_float", "sharpness_db_float", "edge_contrast_float",
 ]  # fmt: skip
-LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum"]
+LossName = Literal[
+    "l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum", "kl", "adversarial"
+]
 
 
 class Section(BaseModel):
@@ -275,6 +277,8 @@ class TrainParams(Section):
     """Fields of its config, where `model` is named."""
     steps: Count = 1000
     """Optimiser steps."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes instead of `steps`: the first steps are timed, and their number is decided once; null: `steps` holds."""
     batch_size: Count = 16
     """Windows in a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -291,9 +295,18 @@ class TrainParams(Section):
     """Weighted sum of losses."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the loss on a model's auxiliary outputs."""
-    unroll_steps: Count = 2
+    accumulate: Count = 1
+    """Goes that a batch is computed in, for batches that do not fit into memory at once; noise and batch norm aside the
+    step is the same."""
+    stage_shares: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Shares of the steps of a model that is trained in stages, by stage; null: equal ones. A stage left out is
+    skipped; `joint`, all parameters by `loss`, may follow the others or replace them. Has no effect on other models."""
+    discriminator_rate: Annotated[float, Field(gt=0)] = 1.0
+    """With the loss `adversarial`: the discriminators' learning rate, in multiples of the model's."""
+    unroll_steps: Count | Annotated[list[Count], Field(min_length=1)] = 2
     """Frames that the model predicts, each from its own before, in the last part of the run: what it makes of its own
-    mistakes is trained too. Has no effect up to `task.horizon`, nor where `task.kind` is `interpolate`."""
+    mistakes is trained too. Several: one after the other, each for an equal part of it. Has no effect up to
+    `task.horizon`, nor where `task.kind` is `interpolate`."""
     unroll_share: Share = 0.3
     """Share of the steps, at the end of the run, that are unrolled so; 0: none."""
     motion_share: Share = 0.5
@@ -302,10 +315,15 @@ class TrainParams(Section):
     """Random changes to training windows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 autocast where the processor computes in it."""
+    compile: bool = False
+    """Let torch compile the model, which takes minutes before the first step; where it cannot, training goes on
+    without."""
     evaluate_every: Count = 200
     """Steps between two validations."""
     val_windows: Count = 128
     """Validation windows, evenly spaced over the part."""
+    patience: Count | None = None
+    """Validations in a row without a better one after which the run ends; null: it goes on to the last step."""
     seed: Seed = 0
     """Of weights, batches and augmentation."""
 
@@ -313,6 +331,8 @@ class TrainParams(Section):
     def _loss_given(self) -> TrainParams:
         if not self.loss:
             raise ValueError("loss is empty: name at least one, such as {perceptual: 1.0}")
+        if set(self.loss) <= {"kl", "adversarial"}:
+            raise ValueError(f"loss has only {' and '.join(self.loss)}: name one of frames beside, such as perceptual")
         if self.config and self.model is None:
             raise ValueError("config is given but model is null: name the model that it is for")
         return self

@@ -25,6 +25,7 @@ from vidpred.data.flow_store import Quantised, StoredFlow, quantised, stored_flo
 from vidpred.data.shards import RawClip, Shards, write_shards
 from vidpred.errors import UserError
 from vidpred.models.blocks.warp import warp
+from vidpred.training.curriculum import batches
 from vidpred.training.data import Data, read_data
 from vidpred.training.loop import Stopped, Trainer
 from vidpred.types import Output, Predictor, Segment
@@ -417,7 +418,7 @@ def test_training_reads_what_is_stored_and_ends_in_the_same_bits_after_a_stop(
     assert [r.getMessage() for r in caplog.records] == [
         "the stored flow leads back in time only: no window is played backwards (train.augment.reverse)"
     ]
-    sample = next(whole._batches())[1]
+    sample = next(batches(stored, whole.params, whole.stored, first=0, steps=whole.steps))[1]
     assert sample.flow is not None
     whole.run()
     task = data.task
@@ -437,7 +438,7 @@ def test_training_reads_what_is_stored_and_ends_in_the_same_bits_after_a_stop(
 def test_without_a_store_flow_is_computed(data: Data, params: Params, tmp_path: Path) -> None:
     run = trainer(data, params, tmp_path)
     assert run.stored is None
-    frames = next(run._batches())[1].frames
+    frames = next(batches(data, run.params, None, first=0, steps=run.steps))[1].frames
     run.run()
     expected = flow_to_previous(frames[0, : data.task.context])
     np.testing.assert_array_equal(Carries.seen[0][0].numpy(), expected)

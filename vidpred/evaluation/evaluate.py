@@ -26,7 +26,7 @@ from vidpred.evaluation.between import between_pictures
 from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
-from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair
+from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair, write_restored
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
 from vidpred.models.files import load_model
@@ -42,6 +42,9 @@ FLOORS = {"perceptual_distance": FLOOR, "l1": FLOOR / 765, "mse": (FLOOR / 765) 
 """The distances that gains are told of, and the same small error, a thirtieth of a grey level, in the unit of each."""
 FIT_WINDOWS = 64
 """Validation windows that `flow_gate` is fitted on."""
+
+RESTORED = 12
+"""Frames, each of another window, that are shown above what an autoencoder gives back of them."""
 
 
 def metric_columns(rows: pd.DataFrame) -> list[str]:
@@ -134,6 +137,7 @@ def evaluate(
     shown = evenly(of_each_clip, params.evaluate.pictures)
     draw = between_pictures if task.between else _pictures
     draw(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
+    _restored(out / "pictures" / "restored.png", model, shards, of_each_clip[:RESTORED], device)
     figures: dict[str, Any] = {
         "model": {
             "name": info["name"],
@@ -263,3 +267,13 @@ def _pictures(
         write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
         captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
     (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")
+
+
+@torch.no_grad()
+def _restored(path: Path, model: Predictor, shards: Shards, windows: Sequence[Window], device: torch.device) -> None:
+    """The first frame of each window above what the model's last stage that gives frames back makes of it, if any."""
+    frames = read_windows(shards, windows, count=1)
+    seen = make_batch(frames, context=1, device=device).context
+    found = next((r for stage in reversed(model.stages) if (r := model.restored(stage, seen)) is not None), None)
+    if found is not None:
+        write_restored(path, frames[:, 0], to_uint8(found[:, 0]).movedim(1, -1).cpu().numpy())

@@ -49,6 +49,18 @@ def write_filmstrip(path: Path, context: np.ndarray, truth: np.ndarray, predicte
     Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in (top, bottom)])).save(path)
 
 
+def write_restored(path: Path, frames: np.ndarray, restored: np.ndarray) -> None:
+    """Top row: frames. Bottom row: what an autoencoder gave back of each, in a green border.
+
+    Args:
+        path: Of the PNG.
+        frames: uint8 (N, H, W, 3).
+        restored: uint8 (N, H, W, 3).
+    """
+    rows = bordered(enlarge(frames, 64), GREY), bordered(enlarge(restored, 64), GREEN)
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(path)
+
+
 def write_pair(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, fps: float) -> None:
     """Left: what happened. Right: the context, then the prediction in a green border.
 

@@ -22,6 +22,7 @@ from vidpred.config import TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
+from vidpred.training.budget import steps_within
 from vidpred.training.data import Data
 from vidpred.training.figures import BASELINES, best_baseline
 from vidpred.training.filmstrip import FOLDER, copy_rows
@@ -80,20 +81,20 @@ def train_model(
         Stopped: `should_stop` said so; a checkpoint is written.
         UserError: the loss stays without a finite value.
     """
-    torch.manual_seed(choice.params.seed)
-    model = zoo.build(choice.model, choice.config, data.task)
-    trainer = Trainer(
-        model,
-        data,
-        choice.params,
-        steps=choice.params.steps,
-        device=device,
-        folder=folder,
-        checkpoint_every=checkpoint_every,
-    )
+    params = choice.params
+
+    def build(steps: int, folder: Path) -> Trainer:
+        torch.manual_seed(params.seed)
+        model = zoo.build(choice.model, choice.config, data.task)
+        return Trainer(
+            model, data, params, steps=steps, device=device, folder=folder, checkpoint_every=checkpoint_every
+        )
+
+    steps = params.steps if params.minutes is None else steps_within(params.minutes, build, folder)
+    trainer = build(steps, folder)
     log.info(
         "training %s: %s parameters, %d steps of %d windows on %s in %s",
-        choice.model, f"{zoo.parameters(model):,}", trainer.steps, choice.params.batch_size, device,
+        choice.model, f"{zoo.parameters(trainer.model):,}", steps, params.batch_size, device,
         str(trainer.dtype).removeprefix("torch."),
     )  # fmt: skip
     trainer.run(on_evaluation=on_evaluation, should_stop=should_stop)
@@ -107,6 +108,8 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     watched = ("val_perceptual_distance", *bars, "val_gain", "val_psnr_db")
     figures = {k: best[k] for k in watched if k in best}
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
+    if trainer.step < trainer.steps:
+        training["ended_at"] = trainer.step
     fresh_folder(out)
     save_model(
         out,

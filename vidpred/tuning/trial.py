@@ -29,7 +29,8 @@ class Trial:
         torch.set_num_threads(1)  # trials run side by side: more threads would fight for the cores
         params = self.params
         data = read_data(self.shards, self.split, params)
-        train = params.train.model_validate(params.train.model_dump() | point["train"])
+        # the search decides how long a trial goes on
+        train = params.train.model_validate(params.train.model_dump() | point["train"] | {"patience": None})
         torch.manual_seed(train.seed)
         model = zoo.build(point["model"], point["config"], data.task)
         facts = {"parameters": zoo.parameters(model), "operations": zoo.operations(model, data.task)}
