@@ -162,6 +162,13 @@ def project(tmp_path: Path, root: Path) -> Path:
             "reason": ["", "not a video", "2 frames, min_frames is 6", "another"],
         }
     ).to_parquet(tmp_path / "data/shards/sources.parquet")
+    deciles = [
+        {"model": m, "decile": d, "windows": 3, "motion": 10.0 * d, "gain": np.nan if d == 1 else 1 - SCALE[m]}
+        for m in MODELS
+        if m != "copy_last"
+        for d in range(1, 11)
+    ]
+    pd.DataFrame(deciles).to_parquet(tmp_path / "data/evaluation/deciles.parquet")
     pictures = tmp_path / "data/evaluation/pictures"
     captions = []
     for i in range(3):
@@ -196,6 +203,76 @@ def test_page_holds_all_that_it_shows(project: Path) -> None:
     assert [u for u in loads.urls if not u.startswith(("data:", "#"))] == []
     assert re.findall(r"url\((?!['\"]?(?:#|data:))[^)]*\)|@import", page) == []
     assert "<script" not in page
+
+
+def text_of(page: str) -> str:
+    """What a reader sees of a page."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+
+
+def test_metrics_that_few_look_at_fold_out_and_none_is_shown_twice(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    for name in MODELS:
+        metrics["test"][name] |= {"pd_moving": 77.0 * SCALE[name], "moving_share": 0.288, "residual_bpp": 4.3}
+    path.write_text(json.dumps(metrics))
+    page = render(read_inputs(project), title="t")
+    first, folded = page.split('id="metrics"')[1].split("</section>")[0].split("<details>")
+    assert "PD, moving <small>grey levels</small> ↓" in first
+    assert "30.80" in first
+    assert "Residual <small>bits</small> ↓" in first
+    assert "MSE" not in first
+    assert "6 more metrics" in folded
+    assert "Pixels that move</th>" in folded  # no arrow: neither more nor less is better
+    assert "28.8 %" in folded
+    for heading in ("PSNR, moving", "PD, moving", "GDL", "MSE"):
+        assert page.count(f">{heading} ") <= 1
+
+
+def test_the_best_of_the_others_is_named_with_the_gain_over_it(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    best = metrics["over_flow_gate"] | {"baseline": "flow_gate", "beats": True}
+    path.write_text(json.dumps(metrics | {"over_best": best}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "Over the best of the others, flow_gate, PD is better by +50.0 % (95 %: +46.0 % to +53.0 %)" in text
+
+
+def test_a_rollout_that_is_shorter_than_asked_for_says_why(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    told = {"steps": 12, "asked": 64, "windows": 40, "clips": 20, "of_clips": 36}
+    path.write_text(json.dumps(metrics | {"rollout": told}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "12 steps from 40 windows of 20 clips, the same for every step. 64 were asked for" in text
+    assert "How it learned" not in text  # training kept no pictures here
+
+
+def test_the_filmstrip_of_learning_goes_from_what_was_seen_to_what_happened(project: Path) -> None:
+    folder = project / "models/trained/filmstrip"
+    folder.mkdir()
+    for name in ("seen", "truth", *(f"{step:08d}" for step in range(200, 2001, 200))):
+        (folder / f"{name}.png").write_bytes(_picture(8, 10, 1)["png"])
+    page = render(read_inputs(project), title="t")
+    rows = re.findall(r"<tr[^>]*><th scope=\"row\">([^<]*)", page.split('class="learning"')[1].split("</table>")[0])
+    assert rows[0] == "last frame seen"
+    assert rows[1:-1] == [f"step {step:,}" for step in (200, 600, 800, 1000, 1400, 1800, 2000)]
+    assert rows[-1] == "what happened"
+    assert "step 200 PD 28.11" in text_of(page)
+
+
+def test_figures_of_a_protocol_in_print_have_a_table_of_their_own(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    steps = [
+        {"step": 1, "clips": 9, "psnr_db": 28.123, "ssim": 0.9, "sharpness_db": 19.0},
+        {"step": 2, "clips": 0, "psnr_db": None, "ssim": None, "sharpness_db": None},
+    ]
+    protocol = {"name": "mathieu2015", "clips": 9, "steps": dict.fromkeys(MODELS, steps)}
+    path.write_text(json.dumps(metrics | {"protocol": protocol}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "warpmix 28.12 0.9000 19.00 – – –" in text
+    assert "One window of each of 9 clips" in text
 
 
 def test_page_shows_the_figures_of_the_stages(project: Path) -> None:
