@@ -92,7 +92,7 @@ def train_model(
     trainer = build(steps, folder)
     log.info(
         "training %s: %s parameters, %d steps of %d windows on %s in %s",
-        choice.model, f"{zoo.parameters(trainer.model):,}", steps, params.batch_size, device,
+        choice.model, f"{trainer.parameters:,}", steps, params.batch_size, device,
         str(trainer.dtype).removeprefix("torch."),
     )  # fmt: skip
     trainer.run(on_evaluation=on_evaluation, should_stop=should_stop)
@@ -130,4 +130,4 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         log.warning("nothing moves in the validation windows: copying the last frame cannot be beaten there")
     elif best["val_gain"] <= 0:
         log.warning("the model is no better than copying the last frame: train longer, or see docs/training.md")
-    return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training
+    return {"model": choice.model, "parameters": trainer.parameters} | training
