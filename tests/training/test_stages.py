@@ -76,6 +76,7 @@ def test_the_best_weights_are_of_the_last_stage_and_restoring_is_told_before(
     assert seen == [(3, False), (4, False), (6, True), (8, True)]  # also at the end of a stage
     assert ["val_restored_psnr_db" in row for row in run.rows] == [True, True, False, False]
     assert run.best["step"] > 4
+    assert run.parameters == zoo.parameters(zoo.build("vae_lstm", {}, data.task))
     told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("step")]
     assert "step 4 (autoencoder): " in told[1]
     assert " frames restored at " in told[1]
@@ -85,10 +86,10 @@ def test_the_best_weights_are_of_the_last_stage_and_restoring_is_told_before(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_vae_lstm_restores_digits_before_it_predicts_them(bundled: Data, params: Params, tmp_path: Path) -> None:
-    train = small(
-        params, batch_size=8, evaluate_every=400, val_windows=32, stage_shares={"autoencoder": 4, "latent": 1}
-    )
-    run = trainer(dataclasses.replace(bundled, val=bundled.val[:32]), train, tmp_path, model="vae_lstm", steps=1500)
+    """The bundled digits, about two minutes of one free core."""
+    shares = {"autoencoder": 4, "latent": 1}
+    train = small(params, batch_size=8, evaluate_every=800, val_windows=64, warmup_steps=50, stage_shares=shares)
+    run = trainer(dataclasses.replace(bundled, val=bundled.val[:64]), train, tmp_path, model="vae_lstm", steps=3000)
     best = run.run()
     assert max(row.get("val_restored_psnr_db", 0) for row in run.rows) > 20
     assert best["val_gain"] > 0

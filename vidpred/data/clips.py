@@ -91,17 +91,24 @@ def make_batch(
     """
     if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[-1] != 3 or frames.shape[1] < context:
         raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (B, >= {context}, H, W, 3)")
-    moved: Tensor = torch.from_numpy(np.ascontiguousarray(frames)).to(device)
-    whole = to_float(moved)
+    whole = to_float(_moved(np.ascontiguousarray(frames), device))
     motion: Tensor | None = None
     if isinstance(flow, Quantised):
-        scales = torch.from_numpy(flow.scales).to(device)
-        motion = torch.from_numpy(flow.values).to(device).float().mul_(scales[..., None, None, None])
+        scales = _moved(flow.scales, device)
+        motion = _moved(flow.values, device).float().mul_(scales[..., None, None, None])
     elif flow is not None:
         motion = _flow(frames[:, ::2] if between else frames[:, :context], flow).to(device)
     if between:
         return Batch(context=whole[:, ::2], target=whole[:, 1::2], flow=motion)
     return Batch(context=whole[:, :context], target=whole[:, context:], flow=motion)
+
+
+def _moved(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """An array on the device; a GPU fetches it while the processor goes on."""
+    host = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        return host.pin_memory().to(device, non_blocking=True)
+    return host.to(device)
 
 
 def flow_of(context: Tensor, flow: FlowParams) -> Tensor:

@@ -41,6 +41,7 @@ class Compiled:
         if not self.on:
             return work()
         random = torch.get_rng_state()
+        on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         buffers = [buffer.clone() for buffer in self._model.buffers()]
         try:
             return work()
@@ -53,6 +54,7 @@ class Compiled:
             self.on = False
             self._model._compiled_call_impl = None
             torch.set_rng_state(random)
+            torch.cuda.set_rng_state_all(on_gpu)
             for buffer, before in zip(self._model.buffers(), buffers, strict=True):
                 buffer.copy_(before)
         return work()

@@ -94,7 +94,7 @@ def train_model(
     trainer = build(steps, folder)
     log.info(
         "training %s: %s parameters, %d steps of %d windows on %s in %s",
-        choice.model, f"{zoo.parameters(trainer.model):,}", steps, params.batch_size, device,
+        choice.model, f"{trainer.parameters:,}", steps, params.batch_size, device,
         str(trainer.dtype).removeprefix("torch."),
     )  # fmt: skip
     trainer.run(on_evaluation=on_evaluation, should_stop=should_stop)
@@ -135,4 +135,4 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     elif best["val_gain"] <= 0:
         bar = best_baseline(best, prefix="val_")[0]
         log.warning("the model is no better than %s: train longer, or see docs/training.md", bar)
-    return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training
+    return {"model": choice.model, "parameters": trainer.parameters} | training

@@ -24,6 +24,7 @@ from vidpred.config import TrainParams
 from vidpred.data.clips import Sample
 from vidpred.data.flow_store import Quantised, stored_flow
 from vidpred.errors import UserError
+from vidpred.models import zoo
 from vidpred.training import checkpoints, pace, stages, validation
 from vidpred.training.adversary import Adversary, part
 from vidpred.training.compiled import Compiled
@@ -82,6 +83,7 @@ class Trainer:
         peers: Peers | None = None,
     ) -> None:
         self.model = model.to(device).train()
+        self.parameters = zoo.parameters(model)  # of all stages: later some are frozen
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
         self.checkpoint_every = checkpoint_every

@@ -96,6 +96,10 @@ def _weight_gradient(x: Tensor, grad: Tensor, side: int, dilation: int) -> Tenso
                 before = seen.narrow(1, max(0, shift), rows).flatten(1, 2)
                 after = asked.narrow(1, max(0, -shift), rows).flatten(1, 2)
                 torch.bmm(before.transpose(1, 2), after, out=into)
-        sums = [products.diagonal(-shift, dim1=2, dim2=3).sum(-1) if abs(shift) < width
-                else products.new_zeros(side, channels) for shift in shifts]
+        sums = [
+            products.diagonal(-shift, dim1=2, dim2=3).sum(-1)
+            if abs(shift) < width
+            else products.new_zeros(side, channels)
+            for shift in shifts
+        ]
         return torch.stack(sums, dim=-1).transpose(0, 1)[:, None]

@@ -42,6 +42,7 @@ from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
 
 _SEED_SIDE = 64
+_REACH = 1.2  # of painted values around a half; what lies beyond black and white is cut off, and keeps its gradient
 _LIMIT = 8.0  # of log variances: their exponentials stay finite, also in the first, wild steps
 
 
@@ -326,6 +327,9 @@ class VaeLstm(Predictor):
         logits: Tensor = self.painter(features.reshape(-1, features.shape[-1]))
         height, width = self.size
         frames = torch.sigmoid(logits[..., :height, :width].float())
+        if self.residual:  # a plain sigmoid is black or white nowhere, and hardly has a gradient near them
+            wide = 0.5 + _REACH * (frames - 0.5)
+            frames = wide.clamp(0, 1).detach() + (wide - wide.detach())
         return frames.reshape(*features.shape[:-1], *frames.shape[1:])
 
     def _believe(
