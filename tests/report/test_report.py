@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from vidpred.errors import UserError
@@ -386,6 +387,36 @@ def test_where_nothing_moves_the_page_says_so_instead_of_a_figure(project: Path)
     assert why in text
     assert "No gains: nothing moves in these windows." in text
     assert not re.search(r"[+−][\d.]+ %", text)
+
+
+def test_a_model_that_interpolates_is_told_as_one(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    gain = metrics.pop("over_copy_last")
+    del metrics["beats_copy_last"]
+    test = metrics["test"] | {"copy_first": _metrics(1.1), "average": _metrics(0.9)}
+    metrics |= {"baseline": "average", "over_average": gain, "beats_average": True, "test": test}
+    path.write_text(json.dumps(metrics))
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["task"] |= {"kind": "interpolate", "context": 2}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    rows = [json.loads(line) for line in (project / "models/trained/metrics.jsonl").read_text().splitlines()]
+    rows = [row | {"val_copy_first": 33.0, "val_average": 30.0} for row in rows]
+    (project / "models/trained/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("windows", "rollout"):
+        table = pd.read_parquet(project / f"data/evaluation/{name}.parquet")
+        copied = table[table["model"] == "copy_last"]
+        more = [copied.assign(model="copy_first"), copied.assign(model="average")]
+        pd.concat([table, *more], ignore_index=True).to_parquet(project / f"data/evaluation/{name}.parquet")
+    page = render(read_inputs(project), title="t")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    assert "sees the first and the last of three frames of 64×64 and predicts the middle one." in text
+    assert "Gain over averaging both frames +61.2 %" in text
+    assert "✓ beats average" in text
+    assert "what the model made of the two around it" in text
+    assert "Rollout" not in text
+    assert "fed back" not in text
+    assert "clip.gif -o out.gif" in text
 
 
 def test_one_window_and_one_group_are_told_in_the_singular(project: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,63 @@ def group_chart(gains: pd.Series[float], baseline: str) -> str:
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
         return _svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
+
+
+def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[float], bar: str) -> str:
+    """The gain over a baseline in parts of the windows ordered by motion, a line a model.
+
+    Args:
+        gains: Of each model, a gain for each part; None where nothing moves.
+        motion: The baseline's mean distance in each part, written below it.
+        bar: The baseline's name.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 3.4)
+        parts = range(1, len(motion) + 1)
+        for name, colour in _coloured(list(gains)):
+            known = [np.nan if gain is None else gain for gain in gains[name]]
+            axes.plot(parts, known, color=colour, marker="o", markersize=4, linewidth=1.8, label=name)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_ylim(
+            bottom=max(-1.0, axes.get_ylim()[0])
+        )  # a still part, where gains are ratios to little, is no scale
+        axes.set_xticks(list(parts), [f"{i}\n{moved:.1f}" for i, moved in zip(parts, motion, strict=True)])
+        axes.set_xlabel(f"tenth of the windows by motion, and the mean PD of {bar} in it")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(axes)
+        return _svg(figure, f"Gain over {bar} by motion, of {', '.join(gains)}", "motion")
+
+
+def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, float]) -> str:
+    """PD beside multiply-adds, a named point a model.
+
+    Args:
+        models: Multiply-adds and PD of each.
+        levels: PD of those that compute next to nothing, as lines across.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 4.2)
+        for i, (name, distance) in enumerate(levels.items(), 1):
+            axes.axhline(distance, color=PALETTE[i], linewidth=1.3, linestyle="--")
+            axes.annotate(
+                name, (1, distance), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
+                ha="right", fontsize=9,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        heights = _apart([distance for _, distance in models.values()])
+        for (name, (cost, distance)), lift in zip(models.items(), heights, strict=True):
+            axes.scatter([cost], [distance], color=PALETTE[0], s=30, zorder=3)
+            axes.annotate(name, (cost, distance), xytext=(6, lift), textcoords="offset points", fontsize=9)
+        axes.set(xlabel="multiply-adds of one predicted frame", ylabel="PD")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.12)
+        return _svg(figure, "PD of every model beside its multiply-adds", "cost")
+
+
+def _apart(values: Sequence[float]) -> list[float]:
+    """How far up each name is written, in points, so that those of neighbours in height part a little."""
+    order = np.argsort(np.argsort(values))
+    return [3.0 if place % 2 else -9.0 for place in order]
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
