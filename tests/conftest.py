@@ -132,7 +132,15 @@ def write_digits(folder: Path, recipe: Recipe) -> Path:
         )
     side = recipe.size
     write_shards(
-        folder / "shards", clips, [], height=side, width=side, fps=10.0, buckets=2, parameters={}, ffmpeg="none"
+        folder / "shards",
+        clips,
+        [],
+        height=side,
+        width=side,
+        fps=10.0,
+        buckets=2,
+        parameters={"fit": "crop"},
+        ffmpeg="none",
     )
     _, parts = make_split(Shards(folder / "shards").clips, SplitParams(val=0.15, test=0.25), span=6)
     write_split(folder / "split", parts)

@@ -90,7 +90,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict how GIFs or videos go on, as a GIF or MP4; an interpolating model gives them at twice the frame rate."""
+    """Predict how GIFs or videos go on, as a GIF or MP4; or double their frame rate, if the model interpolates."""
     from vidpred.serving.predict import predict_files
     from vidpred.workspace import set_up_logging
 

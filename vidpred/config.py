@@ -351,7 +351,7 @@ class EvaluateParams(Section):
     windows_per_clip: Count = 8
     """Test windows of a clip at the most, evenly spaced and without overlap."""
     rollout: Count = 10
-    """Steps that models are rolled out, each on its own predictions."""
+    """Steps that models are rolled out, each on its own predictions; of one that interpolates, frames in a picture."""
     rollout_windows: Count = 64
     """Windows of the rollout, from as many clips as there are."""
     pictures: Annotated[int, Field(ge=1, le=32)] = 6
@@ -387,9 +387,11 @@ class ResourceParams(Section):
     checkpoint_every: Count = 100
     """Steps of train between two checkpoints."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1
-    """CPUs that Ray sets aside for a trial."""
+    """CPUs that Ray sets aside for a trial, or for each of its workers."""
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
-    """GPUs that Ray sets aside for a trial; null: one where the cluster has any."""
+    """GPUs that Ray sets aside for a trial, or for each of its workers; null: one where the cluster has any."""
+    workers_per_trial: Count = 1
+    """Processes, on any machines of the cluster, that share out each batch of a trial."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Of train and evaluate; `auto`: a GPU where there is one."""
 

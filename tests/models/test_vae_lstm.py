@@ -190,7 +190,7 @@ def test_stages_reconstruct_before_they_predict(options: dict[str, object]) -> N
     batch = batch_of(squares())
     *first, latent = model.stages
     for stage in first:
-        train(model, stage, batch, 120)
+        train(model, stage, batch, 240)
     frames = torch.cat((batch.context, batch.target), dim=1)
     model.eval()
     still = frames.mean(dim=(0, 1), keepdim=True).expand_as(frames)

@@ -32,7 +32,7 @@ def weights(run: Trainer) -> dict[str, torch.Tensor]:
 def test_each_player_learns_from_its_own_loss_alone(data: Data, params: Params, tmp_path: Path) -> None:
     run = trainer(data, small(params, loss=LOSS), tmp_path, model="multiscale", config={"filters": 8})
     assert run.adversary is not None
-    batch = run._batch(data.shards.frames(0, 0, 6)[None].copy())
+    batch = run.objective.batch(data.shards.frames(0, 0, 6)[None].copy())
     scales = run.model.train()(batch.context).scales
     truth = run.model.pyramid(batch.target)
     assert [s.shape for s in scales] == [t.shape for t in truth]

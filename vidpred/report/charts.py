@@ -56,7 +56,8 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
             rows = rollout[rollout["model"] == name].sort_values("step")
             first = colour == PALETTE[0]
             axes.plot(
-                rows["step"], rows[metric], color=colour, marker="o", markersize=4 if first else 3,
+                rows["step"], rows[metric], color=colour, marker="o" if len(rows) <= 20 else "",
+                markersize=4 if first else 3,
                 linewidth=2.4 if first else 1.5, label=name, zorder=3 if first else 2,
             )  # fmt: skip
         axes.set(xlabel="steps ahead", ylabel=label)
@@ -107,6 +108,35 @@ def sweep_chart(trials: pd.DataFrame, best: int) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
         return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
+
+
+def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) -> str:
+    """The gain in each tenth of the windows, from those in which least moves to those in which most does.
+
+    Args:
+        deciles: With columns model, decile, motion and gain (NaN where nothing moves).
+        models: In the order of their colours.
+        baseline: What gains are over; its mean distance is `motion`.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 2.8)
+        for name, colour in _coloured(models):
+            if name == baseline:
+                continue
+            rows = deciles[deciles["model"] == name].sort_values("decile")
+            first = colour == PALETTE[0]
+            axes.plot(
+                rows["decile"], rows["gain"], color=colour, marker="o", markersize=5 if first else 4,
+                linewidth=2.4 if first else 1.5, label=name, zorder=3 if first else 2,
+            )  # fmt: skip
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_ylim(bottom=max(-1.0, axes.get_ylim()[0]))  # a ratio to next to nothing would flatten all others
+        of_each = deciles.drop_duplicates("decile").sort_values("decile")
+        axes.set_xticks(of_each["decile"], [f"{motion:.1f}" for motion in of_each["motion"]])
+        axes.set(xlabel=f"PD of {baseline} in each part, from the windows that move least to those that move most")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(axes)
+        return _svg(figure, f"Gain over {baseline} by how much moves", "deciles")
 
 
 def group_chart(gains: pd.Series[float], baseline: str) -> str:

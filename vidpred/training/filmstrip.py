@@ -30,7 +30,7 @@ ROWS = 12
 """Validations that are kept beside a model at the most: the best one, the first, the last, and some between."""
 FOLDER = "filmstrip"
 GAP = 2
-"""White pixels between two frames."""
+"""Grey pixels between two frames."""
 
 _STEP = re.compile(r"\d{8}\.png")
 
@@ -78,7 +78,7 @@ def _write(path: Path, frames: Tensor) -> None:
     """Frames (B, C, H, W) side by side as a PNG."""
     tiles = to_uint8(frames).movedim(1, -1).cpu().numpy()
     count, height, width, channels = tiles.shape
-    row = np.full((height, count * (width + GAP) - GAP, channels), 255, np.uint8)
+    row = np.full((height, count * (width + GAP) - GAP, channels), 128, np.uint8)
     for place, tile in enumerate(tiles):
         row[:, place * (width + GAP) :][:, :width] = tile
     with atomic(path) as part:

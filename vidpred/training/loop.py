@@ -19,27 +19,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from vidpred.config import TrainParams
-from vidpred.data.clips import Sample, flow_for, make_batch
+from vidpred.data.clips import Sample
 from vidpred.data.flow_store import Quantised, stored_flow
 from vidpred.errors import UserError
-from vidpred.models.rollout import rollout
 from vidpred.training import checkpoints, pace, stages, validation
 from vidpred.training.adversary import Adversary, part
 from vidpred.training.compiled import Compiled
 from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
-from vidpred.training.device import choose_precision
-from vidpred.training.figures import BASELINES, best_baseline
-from vidpred.training.losses import GIVEN, weighted
+from vidpred.training.figures import BASELINES
+from vidpred.training.objective import Objective
 from vidpred.training.peers import Alone, Peers, average_gradients, averaged
 from vidpred.training.player import Player
 from vidpred.training.schedule import learning_rate
 from vidpred.training.stages import JOINT, Stage
 from vidpred.training.validation import Row
-from vidpred.types import Batch, Predictor
+from vidpred.types import Predictor
 from vidpred.workspace import atomic
 
 __all__ = ["NAN_LIMIT", "Row", "Stopped", "Trainer"]
@@ -102,10 +99,8 @@ class Trainer:
             log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
         if self.stored is not None and params.augment.stride > 1:
             log.info("the stored flow leads back one interval only: frames stay that far apart (train.augment.stride)")
-        self.dtype = choose_precision(params.precision, device)
-        self.loss = weighted(params.loss)
-        self._auxiliary_loss = weighted({n: weight for n, weight in params.loss.items() if n not in GIVEN})
-        self.adversary = Adversary(self.model, params, device) if "adversarial" in params.loss else None
+        self.objective = Objective(self.model, data, params, device)
+        self.dtype, self.adversary = self.objective.dtype, self.objective.adversary
         self.compiled = Compiled(self.model, wanted=params.compile)
         self.plan = stages.planned(self.model, steps, params.stage_shares)
         self.step = 0
@@ -184,53 +179,24 @@ class Trainer:
         self.player.still()
         total = 0.0
         for go, weight in goes:
-            loss = weight * self._loss(self._batch(go.frames, go.flow))
+            found, told = self.objective.loss(self.objective.batch(go.frames, go.flow), self.stage)
+            loss = weight * found
             total += averaged(self.peers, loss.item())[0]
             if not math.isfinite(total):  # before going backward: NaN coordinates crash grid_sample there
                 break
             loss.backward()
+            for name, value in told.items():
+                self._note(name, value)
         else:
             average_gradients(self.peers, self.player.parameters)
         return total
 
-    def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
-        computed = self.data.flow if self.model.needs_flow else None
-        flow = computed if stored is None else stored
-        task = self.data.task
-        return make_batch(frames, context=task.context, between=task.between, device=self.device, flow=flow)
-
-    def _loss(self, batch: Batch) -> Tensor:
-        if self.stage.name != JOINT:
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                return self.model.stage_loss(self.stage.name, batch)
-        given: dict[str, Tensor] = {}
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            follow = flow_for(batch, self.data.flow)
-            output = rollout(self.model, batch.context, batch.target.shape[1], flow=follow, target=batch.target)
-            if self.adversary:
-                given["adversarial"] = self.adversary.fooled(batch.context, output.scales)
-                self._note("adversarial", given["adversarial"].item())
-        if output.kl is not None:
-            given["kl"] = output.kl
-        loss = self.loss(output.frames.float(), batch.target, given)
-        for other in output.auxiliary:
-            known = batch.target[:, : other.shape[1]]
-            weight = self.params.auxiliary_weight / len(output.auxiliary)
-            loss = loss + weight * self._auxiliary_loss(other.float(), known)
-        return loss
-
     def _teach(self, adversary: Adversary, goes: list[tuple[Sample, float]]) -> float:
-        """The discriminators' loss on what the model predicts now, and its gradients."""
+        """The discriminators' loss of a batch, and its gradients."""
         adversary.player.still()
         total = 0.0
         for go, weight in goes:
-            batch = self._batch(go.frames, go.flow)
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                with torch.no_grad():
-                    follow = flow_for(batch, self.data.flow)
-                    predicted = rollout(self.model, batch.context, self.model.steps, flow=follow).scales
-                truth = self.model.pyramid(batch.target[:, : self.model.steps])
-                loss = weight * adversary.loss(batch.context, truth, predicted)
+            loss = weight * self.objective.adversary_loss(adversary, self.objective.batch(go.frames, go.flow))
             total += averaged(self.peers, loss.item())[0]
             loss.backward()
         average_gradients(self.peers, adversary.player.parameters)
@@ -264,8 +230,8 @@ class Trainer:
     def validate(self) -> Row:
         """Scores the averaged weights on the validation windows, beside the baselines of the task."""
         row = validation.validate(
-            self.average, self.data, self.stage, batch_of=self._batch, dtype=self.dtype, baselines=self.val_baselines,
-            peers=self.peers,
+            self.average, self.data, self.stage, batch_of=self.objective.batch, dtype=self.dtype,
+            baselines=self.val_baselines, peers=self.peers,
         )  # fmt: skip
         self.val_baselines = {name: row[f"val_{name}"] for name in BASELINES[self.data.task.kind]}
         return row
@@ -344,6 +310,10 @@ class Trainer:
                     self.save(self.folder)
                 if stop:
                     raise Stopped
+        if self.step < self.steps:
+            log.info(
+                "no validation was better for %s in a row: the run ends at step %d", self.params.patience, self.step
+            )
         return self.best
 
     @property
@@ -369,7 +339,7 @@ class Trainer:
         if self.peers.rank == 0:
             with atomic(self.folder / "metrics.jsonl") as new:
                 new.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
-        self._tell(row, speed)
+        validation.tell(row, speed, stage=self.stage, judged=self._judged)
         if on_evaluation:
             on_evaluation(self, row | speed)
 
@@ -377,24 +347,6 @@ class Trainer:
         if self.peers.rank == 0:
             with atomic(self.folder / "best.safetensors") as new:
                 save_file({n: t.contiguous().cpu() for n, t in self.average.state_dict().items()}, new)
-
-    def _tell(self, row: Row, speed: Row) -> None:
-        stage = "" if self.stage.name == JOINT else f" ({self.stage.name})"
-        losses = ", ".join(f"{n} {row[n]:.4f}" for n in ("loss", "adversarial", "discriminator") if n in row)
-        log.info(
-            "step %d%s: %s, validation %s, %s",
-            self.step, stage, losses, validation.in_words(row), pace.in_words(speed),
-        )  # fmt: skip
-        if validation.collapsed(self._judged):
-            log.warning(
-                "%d validations in a row found what %s gives: the model has learned no more. Raise "
-                "train.learning_rate, see that train.loss has more than edges, or see docs/training.md",
-                validation.PATIENCE, best_baseline(row, prefix="val_")[0],
-            )  # fmt: skip
-        if self.ended and self.step < self.steps:
-            log.info(
-                "no validation was better for %s in a row: the run ends at step %d", self.params.patience, self.step
-            )
 
     def best_model(self) -> Predictor:
         """The averaged weights that were best on validation, in eval mode on the CPU."""

@@ -10,9 +10,11 @@ import torch
 
 from vidpred.data.clips import flow_for, read_windows
 from vidpred.models.rollout import rollout
+from vidpred.training import pace
 from vidpred.training.baselines import baseline_frames
 from vidpred.training.data import Data
 from vidpred.training.figures import BASELINES, NOTHING_MOVES, STILL, best_baseline, gain_in_words, relative_gain
+from vidpred.training.losses import GIVEN
 from vidpred.training.metrics import score
 from vidpred.training.peers import Peers, averaged
 from vidpred.training.stages import JOINT, Stage
@@ -105,6 +107,26 @@ def in_words(row: Row) -> str:
     if "val_restored_psnr_db" in row:
         told += f", frames restored at {row['val_restored_psnr_db']:.1f} dB"
     return told
+
+
+def tell(row: Row, speed: Row, *, stage: Stage, judged: Sequence[Row]) -> None:
+    """A line in the log; and a warning where the model has learned nothing.
+
+    Args:
+        row: Of this validation.
+        speed: As `Pace.figures`.
+        stage: That it was in.
+        judged: All validations of the last stage.
+    """
+    named = "" if stage.name == JOINT else f" ({stage.name})"
+    losses = ", ".join(f"{name} {row[name]:.4f}" for name in ("loss", *GIVEN, "discriminator") if name in row)
+    log.info("step %d%s: %s, validation %s, %s", row["step"], named, losses, in_words(row), pace.in_words(speed))
+    if collapsed(judged):
+        log.warning(
+            "%d validations in a row found what %s gives: the model has learned no more. Raise "
+            "train.learning_rate, or see docs/training.md",
+            PATIENCE, best_baseline(row, prefix="val_")[0],
+        )  # fmt: skip
 
 
 def collapsed(rows: Sequence[Row]) -> bool:

@@ -12,13 +12,14 @@ instead of over the batch, adds to the last frame and starts as exactly that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
+from vidpred.models.blocks.depthwise import Depthwise
 from vidpred.models.blocks.learned_path import add_residual, standardise, zero_head
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -121,19 +122,25 @@ class Simvp(Predictor):
         """(B, T, C, H, W) to (B, given, C, H, W) float32."""
         batch, length, _, height, width = frames.shape
         below, right = -height % self.multiple, -width % self.multiple
-        shots = frames.flatten(0, 1)
         if below or right:
-            shots = F.pad(shots, (0, right, 0, below), mode="replicate")
-        fine = self.first(shots.contiguous(memory_format=torch.channels_last))
-        coarse = self.encoder(fine)
-        stacked = _fold_time(coarse, length)
-        coarse = self.decoder(_unfold_time(self.translator(stacked), self.given))
-        if self.seed:
-            skipped = coarse + fine
-        else:  # what is added to the last frame is painted from the last frame's edges, at every step
-            skipped = coarse + fine[length - 1 :: length].repeat_interleave(self.given, dim=0)
+            frames = F.pad(frames.flatten(0, 1), (0, right, 0, below), mode="replicate").unflatten(0, (batch, length))
+        # what is added to the last frame is painted from the last frame's edges, at every step; that frame is encoded
+        # apart from the others, whose fine maps then need no gradient of the decoder's, mostly zeros
+        parts = [frames] if self.seed or length == 1 else [frames[:, :-1], frames[:, -1:]]
+        encoded = [self._encode(part) for part in parts]
+        stacked = _fold_time(torch.cat([coarse for _, coarse in encoded], dim=1).flatten(0, 1), length)
+        decoded = self.decoder(_unfold_time(self.translator(stacked), self.given))
+        fine = encoded[-1][0]
+        skipped = decoded + (fine if self.seed else fine.repeat_interleave(self.given, dim=0))
         painted: Tensor = self.head(self.last(skipped))
         return painted[..., :height, :width].float().reshape(batch, self.given, -1, height, width)
+
+    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, C, H, W) to maps of all frames in one row at full resolution, (B·T, C, H, W), and small ones, (B, T,
+        C, H', W')."""
+        fine = self.first(frames.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        coarse: Tensor = self.encoder(fine)
+        return fine, coarse.unflatten(0, frames.shape[:2])
 
 
 def _fold_time(x: Tensor, length: int) -> Tensor:
@@ -160,23 +167,6 @@ def _fold_out(x: Tensor) -> Tensor:
     return squares.transpose(2, 3).reshape(batch, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
 
 
-def _by_phases(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """What a depthwise `conv` of dilation d gives, as one without dilation on each of d x d interleaved images.
-
-    On a CPU twice as fast, forward and backward: dilated depthwise kernels are not tuned there.
-    """
-    batch, channels, height, width = x.shape
-    d = _DILATION
-    squares = F.pad(x, (0, -width % d, 0, -height % d)).permute(0, 2, 3, 1)  # zeros, as beyond the border
-    rows, columns = squares.shape[1] // d, squares.shape[2] // d
-    squares = squares.reshape(batch, rows, d, columns, d, channels).permute(0, 2, 4, 1, 3, 5)
-    phases = squares.reshape(batch * d * d, rows, columns, channels).permute(0, 3, 1, 2)
-    done = F.conv2d(phases, conv.weight, conv.bias, padding=conv.kernel_size[0] // 2, groups=channels)
-    squares = done.permute(0, 2, 3, 1).reshape(batch, d, d, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
-    whole = squares.reshape(batch, rows * d, columns * d, channels)
-    return whole[:, :height, :width].permute(0, 3, 1, 2)
-
-
 class _Conv(nn.Module):
     """3x3 convolution (to four times the channels, folded out to twice the resolution), two groups' norm, SiLU."""
 
@@ -191,7 +181,8 @@ class _Conv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
-        return F.silu(self.norm(_fold_out(x) if self.doubles else x))
+        # in float32, since bfloat16 takes four times as long on the way back
+        return F.silu(self.norm((_fold_out(x) if self.doubles else x).float()))
 
 
 def _translator(config: Config, inputs: int, inside: int, outputs: int, blocks: int) -> nn.Sequential:
@@ -217,12 +208,12 @@ class _Block(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) if seed else nn.GroupNorm(1, width) for _ in range(2))
         self.scales = nn.ParameterList(torch.full((width,), 0.01) for _ in range(2))
         self.into = _scaled(nn.Conv2d(width, width, 1))
-        self.near = _depthwise(width, config.attention_kernel)
-        self.far = _depthwise(width, config.dilated_kernel, dilation=_DILATION)
+        self.near = _scaled(Depthwise(width, config.attention_kernel))
+        self.far = _scaled(Depthwise(width, config.dilated_kernel, dilation=_DILATION))
         self.gate = _scaled(nn.Conv2d(width, 2 * width, 1))
         self.out = _scaled(nn.Conv2d(width, width, 1))
         self.widen = _scaled(nn.Conv2d(width, hidden, 1))
-        self.spread = _depthwise(hidden, 3)
+        self.spread = _scaled(Depthwise(hidden, 3))
         self.narrow = _scaled(nn.Conv2d(hidden, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -231,8 +222,7 @@ class _Block(nn.Module):
 
     def _attend(self, x: Tensor) -> Tensor:
         near = self.near(F.gelu(self.into(x)))
-        far = _by_phases(self.far, near) if x.device.type == "cpu" else self.far(near)
-        values, gates = self.gate(far).chunk(2, dim=1)
+        values, gates = self.gate(self.far(near)).chunk(2, dim=1)
         gated: Tensor = self.out(values * torch.sigmoid(gates))
         return x + gated
 
@@ -249,12 +239,10 @@ class _Block(nn.Module):
         return x + scaled
 
 
-def _depthwise(width: int, kernel: int, *, dilation: int = 1) -> nn.Conv2d:
-    padding = dilation * (kernel // 2)
-    return _scaled(nn.Conv2d(width, width, kernel, padding=padding, dilation=dilation, groups=width))
+_Conv2d = TypeVar("_Conv2d", bound=nn.Conv2d)
 
 
-def _scaled(conv: nn.Conv2d) -> nn.Conv2d:
+def _scaled(conv: _Conv2d) -> _Conv2d:
     """Weights that keep the gradient's scale on its way back: variance 2 / (kernel² · outputs of a group)."""
     rows, columns = conv.kernel_size
     nn.init.normal_(conv.weight, std=(2 * conv.groups / (rows * columns * conv.out_channels)) ** 0.5)

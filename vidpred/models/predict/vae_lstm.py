@@ -226,9 +226,10 @@ class VaeLstm(Predictor):
         return [parameter for part in parts[self._known(stage)] for parameter in part.parameters()]
 
     def stage_loss(self, stage: str, batch: Batch) -> Tensor:
-        """The loss of a stage on a batch of windows, a number with a gradient; frames are restored from every third.
+        """The loss of a stage on a batch of windows; a number with a gradient.
 
-        The frames between are nearly the same pictures: without them three times the steps fit into the same time.
+        Of frames that are to be restored every third is taken, from one of the first three on: those between are nearly
+        the same pictures, and without them three times the steps fit into the same time.
 
         Raises:
             UserError: no stage of this model has that name.
@@ -236,7 +237,7 @@ class VaeLstm(Predictor):
         frames = torch.cat((batch.context, batch.target), dim=1)
         if self._known(stage) == "latent":
             return self.latent_loss(frames)
-        frames = frames[:, ::3]
+        frames = frames[:, int(torch.randint(min(3, frames.shape[1]), ())) :: 3]
         if stage == "autoencoder":
             return self.autoencoder_loss(frames)
         if stage == "features":
