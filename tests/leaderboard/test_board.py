@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -103,6 +106,38 @@ def test_the_page_shows_the_same_clips_of_all_and_loads_nothing(done: Path) -> N
     assert not re.findall(r"url\((?!data:|#)", text)
     assert text.index("<b>truth</b>") < min(text.index(f"<b>{name}</b>") for name in names)
     assert re.findall(r"<b>(\w+)</b> PD", text)[: len(names)] == names
+
+
+def test_the_pages_own_script_is_the_only_one_that_may_run(done: Path) -> None:
+    text = (done / "leaderboard/leaderboard.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{sha256}'" in text
+
+
+def test_a_browser_shows_every_picture_and_sorts_by_click(
+    done: Path, require: Callable[[str], str], tmp_path: Path
+) -> None:
+    text = (done / "leaderboard/leaderboard.html").read_text()
+    probe = """<script>onload = () => {
+      const good = [...document.images].filter(i => i.complete && i.naturalWidth > 0).length;
+      document.querySelectorAll("table.sortable thead button")[7].click();
+      const names = [...document.querySelectorAll("table.sortable tbody th")].map(cell => cell.textContent);
+      document.title = `decoded ${good} of ${document.images.length}; ${names.join(" ")}`; }</script>"""
+    text = re.sub(r"script-src '[^']+'", "script-src 'unsafe-inline'", text)
+    path = tmp_path / "probe.html"
+    path.write_text(text.replace("</body>", f"{probe}</body>"))
+    shown = subprocess.run(
+        [
+            require("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000", "--dump-dom", path.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=90, check=True,
+    ).stdout  # fmt: skip
+    table = pd.read_csv(done / "leaderboard/leaderboard.csv").sort_values("psnr_db", kind="stable")
+    count = 4 * (len(table) + 1)
+    assert f"<title>decoded {count} of {count}; {' '.join(table['name'])}</title>" in shown
 
 
 def test_what_is_finished_is_not_done_again(plan: MakePlan, done: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 
 from vidpred.leaderboard.page import percent, shade, short, speed
 from vidpred.leaderboard.pictures import busiest
 from vidpred.leaderboard.sources import code_digest
+from vidpred.report import charts
 
 
 def test_pictures_zoom_in_on_what_moves() -> None:
@@ -35,3 +39,15 @@ def test_figures_are_told_briefly() -> None:
     assert shade(None) == "transparent"
     assert "--good" in shade(0.2)
     assert "--bad" in shade(-0.2)
+
+
+def test_charts_hold_every_model_and_leave_out_what_has_no_gain() -> None:
+    moved = charts.motion_chart({"one": [None, 0.1, 0.2], "two": [0.3, None, -0.1]}, [1.0, 2.0, 3.0], "average")
+    for name in ("one", "two", "mean PD of average"):
+        assert name in moved
+    names = {"one": (1e6, 5.0), "two": (1.01e6, 5.0), "three": (1e9, 5.0)}
+    cost = charts.cost_chart(names, {"copy_last": 9.0})
+    heights = [float(found[0]) for name in names if (found := re.findall(rf' y="([\d.]+)"[^>]*>{name}<', cost))]
+    assert abs(heights[0] - heights[1]) >= 10  # on one place they would be one smudge
+    assert heights[0] == pytest.approx(heights[2], abs=0.1)
+    assert "copy_last" in cost

@@ -43,7 +43,7 @@ def hold_leaderboard(
     Raises:
         UserError: not in a project, no data, or an option that makes no sense.
     """
-    root = find_root()
+    root, out = find_root(), _folder(output)
     plan = make_plan(root, models=models, steps=steps, minutes=minutes, seeds=seeds, rates=rates or RATES, jobs=jobs)
     total = jobs_of(plan)
     log.info(
@@ -51,9 +51,10 @@ def hold_leaderboard(
         len(plan.models), plan.budget, len(plan.rates), plan.seeds, total, plan.jobs,
     )  # fmt: skip
     with ExitStack() as stack:
-        tick = stack.enter_context(progress("leaderboard", total))
+        # one process shows the bar of each training instead
+        tick = stack.enter_context(progress("leaderboard", total)) if plan.jobs > 1 else lambda: None
         try:
-            board = make_board(plan, output or root / FOLDER, command=command_of(plan, models), tick=tick)
+            board = make_board(plan, out or root / FOLDER, command=command_of(plan, models), tick=tick)
         except Interrupted:
             stack.close()
             log.warning("stopped; what is done is kept, and the same command goes on from here")
@@ -68,10 +69,16 @@ def submit_model(model: str, *, name: str | None, output: Path | None) -> None:
     Raises:
         UserError: as `leaderboard.submit.submit`.
     """
-    root = find_root()
+    root, out = find_root(), _folder(output)
     plan = make_plan(root, jobs=1)
-    board, called = submit(Bench(plan), model, output or root / FOLDER, name=name)
+    board, called = submit(Bench(plan), model, out or root / FOLDER, name=name)
     show(board, marked=called)
+
+
+def _folder(output: Path | None) -> Path | None:
+    if output is not None and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file: give a folder, three files are written")
+    return output
 
 
 def command_of(plan: Plan, models: Sequence[str]) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,10 @@ def train_run(bench: Bench, run: Run, should_stop: Callable[[], bool]) -> dict[s
 
 @contextmanager
 def quietly(path: Path) -> Iterator[None]:
-    """Sends log lines and progress bars to a file: those of many trainings side by side say nothing on a terminal."""
+    """Sends log lines to a file, and in a worker process progress bars too: many at once say nothing on a terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file, redirect_stderr(file):
+    alone = multiprocessing.parent_process() is None
+    with path.open("a", encoding="utf-8") as file, nullcontext() if alone else redirect_stderr(file):
         handler = logging.StreamHandler(file)
         root = logging.getLogger()
         before, level = root.handlers[:], root.level

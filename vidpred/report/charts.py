@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
 
 from vidpred.training.figures import best_baseline
 
@@ -194,21 +195,38 @@ def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, f
                 name, (1, distance), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
                 ha="right", fontsize=9,
             )  # fmt: skip
-        axes.set_xscale("log")
-        heights = _apart([distance for _, distance in models.values()])
-        for (name, (cost, distance)), lift in zip(models.items(), heights, strict=True):
-            axes.scatter([cost], [distance], color=PALETTE[0], s=30, zorder=3)
-            axes.annotate(name, (cost, distance), xytext=(6, lift), textcoords="offset points", fontsize=9)
-        axes.set(xlabel="multiply-adds of one predicted frame", ylabel="PD")
-        axes.set_ylim(bottom=0)
+        axes.set(xscale="log", xlabel="multiply-adds of one predicted frame", ylabel="PD")
         axes.margins(x=0.12)
+        places = np.array(list(models.values()))
+        axes.scatter(places[:, 0], places[:, 1], color=PALETTE[0], s=30, zorder=3)
+        axes.set_ylim(bottom=0)
+        figure.draw_without_rendering()  # only then it is known where a point comes to lie
+        points = axes.transData.transform(places) * 72 / figure.dpi
+        for (name, place), lift in zip(models.items(), _lifts(points, list(models)), strict=True):
+            axes.annotate(name, place, xytext=(6, lift), textcoords="offset points", fontsize=9, va="center")
         return _svg(figure, "PD of every model beside its multiply-adds", "cost")
 
 
-def _apart(values: Sequence[float]) -> list[float]:
-    """How far up each name is written, in points, so that those of neighbours in height part a little."""
-    order = np.argsort(np.argsort(values))
-    return [3.0 if place % 2 else -9.0 for place in order]
+def _lifts(points: NDArray[np.float64], names: Sequence[str]) -> list[float]:
+    """How far up from its point each name is written, so that names do not lie on each other: all lengths in points.
+
+    Args:
+        points: (N, 2) where the points lie.
+        names: Written to their right, in 9 points.
+    """
+    high, wide = 11.0, 5.5
+    taken: list[tuple[float, float, float]] = []
+    lifts = []
+    for (x, y), name in zip(points, names, strict=True):
+        right = x + 6 + wide * len(name)
+        free = (
+            lift
+            for lift in sorted(np.arange(-4, 5) * high / 2, key=abs)
+            if all(abs(y + lift - other) >= high or right < left or x > end for left, end, other in taken)
+        )
+        lifts.append(float(next(free, 0.0)))
+        taken.append((x, right, y + lifts[-1]))
+    return lifts
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
