@@ -185,9 +185,9 @@ def write(path: Path, rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
     write_json(path, {"machine": dict(facts), "rows": [asdict(row) | {"met": row.met} for row in rows]})
 
 
-def show(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
+def show(rows: Sequence[Row], facts: Mapping[str, Any], *, title: str = "data layer") -> None:
     """Prints the table to stdout."""
-    table = Table(title="data layer", title_justify="left", show_lines=True)
+    table = Table(title=title, title_justify="left", show_lines=True)
     for heading in ("benchmark", "what", "measured", "spread", "limit", "met"):
         table.add_column(heading, justify="right" if heading in ("measured", "spread", "limit") else "left")
     styles = {True: "[green]yes", False: "[bold red]no", None: "—"}

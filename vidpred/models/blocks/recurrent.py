@@ -43,10 +43,9 @@ class ConvLSTM(nn.Module):
         cell: Tensor | None = None
         states = []
         for gates in driven.chunk(len(sequence)):
-            gates = gates.float() if weight.dtype == torch.bfloat16 else gates
             if hidden is not None:
                 gates = gates + F.conv2d(hidden.to(weight.dtype), of_state, padding=self.gates.padding)
-            hidden, cell = _Gating.apply(gates, cell)
+            hidden, cell = _Gating.apply(gates.to(self.gates.weight.dtype), cell)
             states.append(hidden)
         return states
 
