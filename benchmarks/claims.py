@@ -18,6 +18,7 @@ from vidpred.evaluation.intervals import Gain, beats, paired_gain
 
 SHAPES: dict[str, list[int]] = {
     "11 videos of 1": [1] * 11,
+    "10 of 2": [2] * 10,
     "19 of 2": [2] * 19,
     "7 of 3": [3] * 7,
     "11 of 3": [3] * 11,
