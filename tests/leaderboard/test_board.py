@@ -105,7 +105,7 @@ def test_the_page_shows_the_same_clips_of_all_and_loads_nothing(done: Path) -> N
     assert "url(data:image/png" in text
     assert not re.findall(r"url\((?!data:|#)", text)
     assert text.index("<b>truth</b>") < min(text.index(f"<b>{name}</b>") for name in names)
-    assert re.findall(r"<b>(\w+)</b> PD", text)[: len(names)] == names
+    assert re.findall(r"<b>(\w+)</b> PD&nbsp;", text)[: len(names)] == names
 
 
 def test_the_pages_own_script_is_the_only_one_that_may_run(done: Path) -> None:

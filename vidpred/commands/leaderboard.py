@@ -120,7 +120,7 @@ def numbers(text: str | None, option: str) -> list[float]:
 
 def show(board: Board, *, marked: str = "") -> None:
     """Prints the table, best first, what has no figures, and where the files are."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     references = board.standing.references
     for heading in ("PD", *references, "PSNR", "params", "train", "predict"):
