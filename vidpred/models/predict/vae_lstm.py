@@ -7,6 +7,7 @@ The autoencoder is variational (Kingma and Welling 2013, arXiv 1312.6114) and se
 what it expects, so by nature it cannot start as `copy_last`: everything that a frame has passes through 32 numbers.
 `default` is smaller, takes any frame size at building and adds what the decoder changes to the last frame, last +
 decode(next) - decode(now), where next starts as now: exactly the last frame. Further steps are predicted in the latent.
+To interpolate, it is added to the average of the frames around; the LSTM reads both and then says what lies between.
 
 The options are the line's own. `latent: difference` predicts what is added to the latent. `head: point` predicts a
 vector (matched by squared error), `gaussian` a mean and a variance (by KL divergence to the encoded ones), `mdn` a
