@@ -21,7 +21,7 @@ endif
 .PHONY: help
 help: ## what can be made
 	@grep -h -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-	  awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	  awk -F '|' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: $(INSTALLED) ## the virtual environment with exactly the versions of requirements.lock; TORCH=cpu: PyTorch without CUDA
@@ -83,6 +83,14 @@ bench-data: $(INSTALLED) ## how fast the data layer is, beside what one would us
 .PHONY: bench-train
 bench-train: $(INSTALLED) ## how fast training is, beside the same networks in plain PyTorch: some two minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.train $(BENCH)
+
+# Two learning rates and two seeds make three trainings of each model.
+LEADERBOARD ?= --steps 150 --seeds 2
+
+.PHONY: leaderboard
+leaderboard: $(INSTALLED) ## every model under one short budget, side by side on one page; LEADERBOARD='--minutes 10'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro --quiet split
+	@$(BIN)/vidpred leaderboard $(LEADERBOARD)
 
 .PHONY: ui
 ui: $(INSTALLED) ## the MLflow UI on this machine only; PORT=5000

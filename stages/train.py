@@ -8,6 +8,7 @@ from vidpred.config import load_params
 from vidpred.tracking.runs import Tracker
 from vidpred.training.data import read_data
 from vidpred.training.device import choose_device, set_threads
+from vidpred.training.filmstrip import add_row
 from vidpred.training.final import choose, train_model, write_outputs
 from vidpred.training.loop import Row, Stopped, Trainer
 from vidpred.workspace import home, locked, run_stage, stage_key, write_json
@@ -31,6 +32,7 @@ def main() -> None:
 
         def mirror(trainer: Trainer, row: Row) -> None:
             run.metrics(trainer.step, row)
+            add_row(trainer)
 
         try:
             trainer = train_model(

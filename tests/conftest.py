@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import torch
 
 if TYPE_CHECKING:
     from vidpred.config import Params
+    from vidpred.data.digits import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +37,12 @@ def _cuda() -> str | None:
 
 
 FINDERS: dict[str, Callable[[], str | None]] = {"chromium": _chromium, "postgres": _postgres, "cuda": _cuda}
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start, also where a shell ran pytest in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -85,17 +93,23 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`shards/` and `split/` of 36 small clips of moving digits, made without ffmpeg: 24 groups, 16 frames of 32x32."""
+    from vidpred.data.digits import Recipe
+
+    return write_digits(
+        tmp_path_factory.mktemp("digits"),
+        Recipe(recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5)),
+    )
+
+
+def write_digits(folder: Path, recipe: Recipe) -> Path:
+    """`shards/` and `split/` of the clips of a recipe, made without ffmpeg."""
     from sklearn.datasets import load_digits
 
     from vidpred.config import SplitParams
-    from vidpred.data.digits import Recipe, planned, rendered
+    from vidpred.data.digits import planned, rendered
     from vidpred.data.shards import RawClip, Shards, write_shards
     from vidpred.data.split import make_split, write_split
 
-    folder = tmp_path_factory.mktemp("digits")
-    recipe = Recipe(
-        recipe="moving_digits", size=32, digit=16, frames=16, groups=24, clips_per_group=2, speed=(1.0, 2.5)
-    )
     images = load_digits()
     clips = []
     for plan in planned(recipe, images.target):
@@ -116,7 +130,18 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 length=len(frames),
             )
         )
-    write_shards(folder / "shards", clips, [], height=32, width=32, fps=10.0, buckets=2, parameters={}, ffmpeg="none")
+    side = recipe.size
+    write_shards(
+        folder / "shards",
+        clips,
+        [],
+        height=side,
+        width=side,
+        fps=10.0,
+        buckets=2,
+        parameters={"fit": "crop"},
+        ffmpeg="none",
+    )
     _, parts = make_split(Shards(folder / "shards").clips, SplitParams(val=0.15, test=0.25), span=6)
     write_split(folder / "split", parts)
     return folder

@@ -17,7 +17,7 @@ from vidpred import __version__
 from vidpred.cli import STAGES
 
 HEAVY = ("cv2", "jinja2", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "sklearn", "torch")
-COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data")
+COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard")
 ROOT = str(Path(__file__).parents[1])
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -74,7 +74,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         assert f"'{module}'" not in loaded, module
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *STAGES, "data show", "data verify", "data catalog"])
+@pytest.mark.parametrize("command", [*COMMANDS, *STAGES, "data show", "data verify", "data catalog", "leaderboard"])
 def test_every_help_has_an_example(command: str, tmp_path: Path) -> None:
     done = vidpred(*command.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -108,7 +108,9 @@ def test_shell_completion_knows_the_commands(tmp_path: Path) -> None:
     assert done.stdout.split() == ["transcode", "train"]
 
 
-@pytest.mark.parametrize("command", ["summary", "train", "clean", "check", "data show", "data verify", "data catalog"])
+@pytest.mark.parametrize(
+    "command", ["summary", "train", "clean", "check", "data show", "data verify", "data catalog", "leaderboard"]
+)
 def test_outside_a_project_says_so(command: str, tmp_path: Path) -> None:
     done = vidpred(*command.split(), cwd=tmp_path)
     assert done.returncode == 1

@@ -10,6 +10,7 @@ import yaml
 
 from vidpred.config import Params, load_params
 from vidpred.errors import UserError
+from vidpred.training.figures import FURTHER_UNITS
 
 Change = Callable[[str, object], Path]
 LEFT_OUT = object()
@@ -57,6 +58,9 @@ def test_seeds_that_no_generator_takes_are_told(change: Change, section: str, se
     ("place", "value", "message"),
     [
         ("train.step", 3, "train.step is unknown: did you mean steps?"),
+        ("train.augment.scale", [1.4, 0.7], "train.augment: scale is [1.4, 0.7]: give the smaller factor first"),
+        ("train.augment.scale", [0.1, 1.4], "train.augment.scale[0] is 0.1: it must be at least 0.25"),
+        ("train.augment.stride", 0, "train.augment.stride is 0: it must be at least 1"),
         ("trian", {}, "trian is unknown: did you mean train?"),
         ("flow.zzz", 1, "flow.zzz is unknown: there are method, preset"),
         ("tune.models.warpmix.confg", {}, "tune.models.warpmix.confg is unknown: did you mean config?"),
@@ -80,6 +84,11 @@ def test_seeds_that_no_generator_takes_are_told(change: Change, section: str, se
             'transcode.background is "red": it must be of the form (black|white|#[0-9a-fA-F]{6})',
         ),
         ("transcode.crop_bars", "maybe", 'transcode.crop_bars is "maybe": it must be true or false'),
+        (
+            "evaluate.protocol",
+            "mathieu2015",
+            "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, not predict and 5",
+        ),
         ("split.test", 0.85, "split: val + test is 0.95: leave at least 0.1 for training"),
         ("train.loss", {}, "train: loss is empty: name at least one, such as {perceptual: 1.0}"),
         (
@@ -110,6 +119,12 @@ def test_a_value_that_may_be_of_two_kinds_is_told_of_the_one_that_was_meant(
 ) -> None:
     place = "tune.models.warpmix.config.width"
     assert told(change(place, space)) == message.replace("W", place)
+
+
+def test_every_further_metric_may_be_asked_for_and_no_other(change: Change) -> None:
+    known = list(FURTHER_UNITS)
+    assert load_params(change("evaluate.metrics", known)).evaluate.metrics == known
+    assert told(change("evaluate.metrics", ["pd_movin"])).startswith('evaluate.metrics[0] is "pd_movin": it must be ')
 
 
 @pytest.mark.parametrize("written", ["1e4", "1.0e4", "10000", "1e+4", "10000.0"])

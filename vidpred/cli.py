@@ -65,7 +65,12 @@ def predict(
         str, typer.Argument(metavar="MODEL", help="A `models:/` URI of the MLflow registry, or a model folder.")
     ],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="GIFs, videos, or folders of them.")],
-    frames: Annotated[int, typer.Option("--frames", "-n", min=1, help="Frames to predict.")] = 5,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", "-n", min=1, help="Frames to predict; 5 unless told. Not for a model that interpolates."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +90,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict how GIFs or videos go on, as a GIF or MP4."""
+    """Predict how GIFs or videos go on, as a GIF or MP4; or double their frame rate, if the model interpolates."""
     from vidpred.serving.predict import predict_files
     from vidpred.workspace import set_up_logging
 
@@ -191,6 +196,75 @@ def catalog() -> None:
     from vidpred.commands.data import catalog as list_catalog
 
     list_catalog()
+
+
+leaderboard_app = typer.Typer(
+    name="leaderboard",
+    help="Train every model under one budget, judge all on one list of test windows, and write the page. What is done "
+    "is kept: after Ctrl-C the same command goes on.",
+    epilog="Examples: `vidpred leaderboard --steps 300 --seeds 2`; `vidpred leaderboard --minutes 10 --models "
+    "warpmix,convlstm`; `vidpred leaderboard submit models:/vidpred@champion`",
+    invoke_without_command=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(leaderboard_app)
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder for leaderboard.md, .csv and .html. Default: leaderboard/."),
+]
+
+
+@leaderboard_app.callback()
+def leaderboard(
+    context: typer.Context,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Of `vidpred models`. Default: all that are trained.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each training. Default: the budget of params.yaml.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of each training, instead of steps.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings of each model that count.")] = 3,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Learning rates tried with the first seed; validation chooses. Default: 1e-3,3e-3."
+        ),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, max=256, help="Processes. Default: one a core.")] = None,
+    output: Output = None,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from vidpred.commands.leaderboard import hold_leaderboard, listed, numbers
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    raise typer.Exit(
+        hold_leaderboard(
+            models=listed(models, "--models"), steps=steps, minutes=minutes, seeds=seeds,
+            rates=numbers(rates, "--rates"), jobs=jobs, output=output,
+        )
+    )  # fmt: skip
+
+
+@leaderboard_app.command(
+    epilog="Examples: `vidpred leaderboard submit models/trained`; "
+    "`vidpred leaderboard submit models:/vidpred@champion --name mine`"
+)
+def submit(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A `models:/` URI of the MLflow registry, or a model folder.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Of its row. Default: as MODEL is called.")] = None,
+    output: Output = None,
+) -> None:
+    """Judge anybody's model on the same test windows, and add its row to the page; trains nothing."""
+    from vidpred.commands.leaderboard import submit_model
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    submit_model(model, name=name, output=output)
 
 
 _STAGE_PANEL = "Stages"

@@ -18,7 +18,15 @@ from vidpred.problems import problems
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
-LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum"]
+Scale = Annotated[float, Field(ge=0.25, le=4)]
+MetricName = Literal[
+    "capped_share", "ms_ssim3", "residual_bpp", "lpips", "pd_moving", "psnr_moving_db", "ssim_moving", "moving_share",
+    "ssim_openstl", "mse_sum", "mae_sum", "l2_sum", "total_loss", "perceptual_distance_float", "psnr_db_float",
+    "ssim_float", "l1_float", "mse_float", "gdl_float", "sharpness_db_float", "edge_contrast_float",
+]  # fmt: skip
+LossName = Literal[
+    "l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum", "kl", "adversarial"
+]
 
 
 class Section(BaseModel):
@@ -30,8 +38,9 @@ class Section(BaseModel):
 class TaskParams(Section):
     """What is asked of a model. Stages from split on depend on it."""
 
-    kind: Literal["predict"] = "predict"
-    """`predict`: the frames that follow the context."""
+    kind: Literal["predict", "interpolate"] = "predict"
+    """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
+    the first and the last; `context` is 2 and `horizon` is 1 then."""
     context: Annotated[int, Field(ge=2)] = 5
     """Frames that the model sees."""
     horizon: Count = 1
@@ -43,6 +52,20 @@ class TaskParams(Section):
     def span(self) -> int:
         """Frames of the shard from a window's first to its last, both counted."""
         return (self.context + self.horizon - 1) * self.interval + 1
+
+    @property
+    def flow_interval(self) -> int:
+        """Distance of two neighbours in the context, in frames of the shard: stored flow leads back as far."""
+        return 2 * self.interval if self.kind == "interpolate" else self.interval
+
+    @model_validator(mode="after")
+    def _three_frames(self) -> TaskParams:
+        if self.kind == "interpolate" and (self.context, self.horizon) != (2, 1):
+            raise ValueError(
+                f"kind interpolate sees the first and the last of three frames, but context is {self.context} and "
+                f"horizon {self.horizon}: set context to 2 and horizon to 1"
+            )
+        return self
 
 
 class FetchParams(Section):
@@ -214,7 +237,7 @@ class TuneParams(Section):
 
 
 class Augment(Section):
-    """What is done to training windows at random; the same to all frames of a window."""
+    """What is done to training windows at random; the same to all frames of a window. Validation and test see none."""
 
     flip: bool = True
     """Mirror left-right and up-down."""
@@ -224,6 +247,25 @@ class Augment(Section):
     """Play backwards."""
     colour: bool = True
     """Permute the colour channels."""
+    stride: Count = 1
+    """Largest distance between two frames, in units of `task.interval`; each window has its own, as its clip allows.
+    1: always `task.interval`."""
+    scale: tuple[Scale, Scale] | None = None
+    """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
+    frame goes on as its mirror image. null: off."""
+    translate: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Smallest and largest factor."""
+        return self.scale or (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Augment:
+        if self.scales[0] > self.scales[1]:
+            raise ValueError(f"scale is [{self.scales[0]:g}, {self.scales[1]:g}]: give the smaller factor first")
+        return self
 
 
 class TrainParams(Section):
@@ -235,6 +277,8 @@ class TrainParams(Section):
     """Fields of its config, where `model` is named."""
     steps: Count = 1000
     """Optimiser steps."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes instead of `steps`: the first steps are timed, and their number is decided once; null: `steps` holds."""
     batch_size: Count = 16
     """Windows in a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -251,9 +295,18 @@ class TrainParams(Section):
     """Weighted sum of losses."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the loss on a model's auxiliary outputs."""
-    unroll_steps: Count = 2
+    accumulate: Count = 1
+    """Goes that a batch is computed in, for batches that do not fit into memory at once; noise and batch norm aside the
+    step is the same."""
+    stage_shares: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Shares of the steps of a model that is trained in stages, by stage; null: equal ones. A stage left out is
+    skipped; `joint`, all parameters by `loss`, may follow the others or replace them. Has no effect on other models."""
+    discriminator_rate: Annotated[float, Field(gt=0)] = 1.0
+    """With the loss `adversarial`: the discriminators' learning rate, in multiples of the model's."""
+    unroll_steps: Count | Annotated[list[Count], Field(min_length=1)] = 2
     """Frames that the model predicts, each from its own before, in the last part of the run: what it makes of its own
-    mistakes is trained too. Has no effect up to `task.horizon`."""
+    mistakes is trained too. Several: one after the other, each for an equal part of it. Has no effect up to
+    `task.horizon`, nor where `task.kind` is `interpolate`."""
     unroll_share: Share = 0.3
     """Share of the steps, at the end of the run, that are unrolled so; 0: none."""
     motion_share: Share = 0.5
@@ -262,10 +315,15 @@ class TrainParams(Section):
     """Random changes to training windows."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 autocast where the processor computes in it."""
+    compile: bool = False
+    """Let torch compile the model, which takes minutes before the first step; where it cannot, training goes on
+    without."""
     evaluate_every: Count = 200
     """Steps between two validations."""
     val_windows: Count = 128
     """Validation windows, evenly spaced over the part."""
+    patience: Count | None = None
+    """Validations in a row without a better one after which the run ends; null: it goes on to the last step."""
     seed: Seed = 0
     """Of weights, batches and augmentation."""
 
@@ -273,6 +331,8 @@ class TrainParams(Section):
     def _loss_given(self) -> TrainParams:
         if not self.loss:
             raise ValueError("loss is empty: name at least one, such as {perceptual: 1.0}")
+        if set(self.loss) <= {"kl", "adversarial"}:
+            raise ValueError(f"loss has only {' and '.join(self.loss)}: name one of frames beside, such as perceptual")
         if self.config and self.model is None:
             raise ValueError("config is given but model is null: name the model that it is for")
         return self
@@ -281,10 +341,17 @@ class TrainParams(Section):
 class EvaluateParams(Section):
     """How the model is judged."""
 
+    metrics: list[MetricName] = [
+        "pd_moving", "psnr_moving_db", "ssim_moving", "moving_share", "capped_share", "residual_bpp"
+    ]  # fmt: skip
+    """Further metrics on test, beside those of every table; `docs/evaluation.md` says what each is."""
+    protocol: Literal["mathieu2015"] | None = None
+    """A published protocol whose figures are computed too. `mathieu2015`: two frames from four, only where something
+    moves; wants `task.context: 4`."""
     windows_per_clip: Count = 8
     """Test windows of a clip at the most, evenly spaced and without overlap."""
     rollout: Count = 10
-    """Steps that models are rolled out, each on its own predictions."""
+    """Steps that models are rolled out, each on its own predictions; of one that interpolates, frames in a picture."""
     rollout_windows: Count = 64
     """Windows of the rollout, from as many clips as there are."""
     pictures: Annotated[int, Field(ge=1, le=32)] = 6
@@ -320,9 +387,11 @@ class ResourceParams(Section):
     checkpoint_every: Count = 100
     """Steps of train between two checkpoints."""
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1
-    """CPUs that Ray sets aside for a trial."""
+    """CPUs that Ray sets aside for a trial, or for each of its workers."""
     gpus_per_trial: Annotated[float, Field(ge=0)] | None = None
-    """GPUs that Ray sets aside for a trial; null: one where the cluster has any."""
+    """GPUs that Ray sets aside for a trial, or for each of its workers; null: one where the cluster has any."""
+    workers_per_trial: Count = 1
+    """Processes, on any machines of the cluster, that share out each batch of a trial."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Of train and evaluate; `auto`: a GPU where there is one."""
 
@@ -341,6 +410,15 @@ class Params(Section):
     register_: RegisterParams = Field(alias="register")  # the bare name is a method of ABCs
     report: ReportParams
     resources: ResourceParams = ResourceParams()
+
+    @model_validator(mode="after")
+    def _as_printed(self) -> Params:
+        if self.evaluate.protocol == "mathieu2015" and (self.task.kind, self.task.context) != ("predict", 4):
+            raise ValueError(
+                "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, "
+                f"not {self.task.kind} and {self.task.context}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Params:

@@ -41,6 +41,12 @@ class Output(NamedTuple):
     """(B, steps, C, H, W) float32, nominally in [0, 1]; not clamped, so that gradients live."""
     auxiliary: tuple[Tensor, ...] = ()
     """Further predictions of the same frames that a model wants trained with a small weight; empty in eval mode."""
+    scales: tuple[Tensor, ...] = ()
+    """The same frames at every size at which `Predictor.discriminators` judge them, coarsest first:
+    (B, steps, C, h, w); empty in eval mode, and for models without."""
+    kl: Tensor | None = None
+    """A number: the divergence of a model's latents from their prior, for the loss `kl`; None in eval mode, and for
+    models without."""
 
 
 class Predictor(nn.Module):
@@ -57,6 +63,37 @@ class Predictor(nn.Module):
     teacher_forcing: float = 0.0
     """Where above 0, `forward` also takes `target` while training: (B, steps, C, H, W), the frames it should give; with
     this probability the model goes on from the true frame instead of its own."""
+    between: bool = False
+    """Whether the frame asked for lies between the context's two (`task.kind: interpolate`) instead of after them; set
+    by `zoo.build`. Such a model is not rolled out."""
+
+    stages: tuple[str, ...] = ()
+    """Stages that the model is trained in, one after the other, each with parameters and a loss of its own; empty: it
+    is trained at once, by the loss on frames."""
+
+    def stage_parameters(self, stage: str) -> list[nn.Parameter]:
+        """What moves in a stage of `stages`; all else stays as it is."""
+        raise TypeError(f"{type(self).__name__} has no stage {stage}")
+
+    def stage_loss(self, stage: str, batch: Batch) -> Tensor:
+        """The loss of a stage of `stages`: a number with a gradient."""
+        raise TypeError(f"{type(self).__name__} has no stage {stage}")
+
+    def restored(self, stage: str, frames: Tensor) -> Tensor | None:
+        """What a stage of `stages` gives back of frames (..., C, H, W), in their shape; None where it predicts."""
+        return None
+
+    def discriminators(self) -> nn.Module | None:
+        """New networks that tell true frames from predicted ones, for training against them; None: there are none.
+
+        Called with the context (B, T, C, H, W) and the frames as `Output.scales` or `pyramid` has them, they give
+        logits (B,) for each scale, high where the frames are taken for true.
+        """
+        return None
+
+    def pyramid(self, frames: Tensor) -> list[Tensor]:
+        """Frames (B, N, C, H, W) at the sizes of `Output.scales`, coarsest first."""
+        raise TypeError(f"{type(self).__name__} has no scales")
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """Predicts the `steps` frames that follow.

@@ -8,8 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 
+from benchmarks.claims import no_difference
 from vidpred.evaluation.evaluate import headline
-from vidpred.evaluation.intervals import FLOOR, beats, paired_difference, paired_gain, why_not
+from vidpred.evaluation.intervals import FLOOR, MIN_UNITS, beats, paired_difference, paired_gain, why_not
 
 
 def test_pooled_weighs_windows_and_macro_groups() -> None:
@@ -116,7 +117,7 @@ def test_a_single_group_is_told_in_the_singular() -> None:
 def test_headline_is_a_few_figures_and_no_gain_where_nothing_moves(copied: float, gain: dict[str, float]) -> None:
     test = {n: {"perceptual_distance": d, "psnr_db": 20.0, "ssim": 0.9} for n, d in (("m", 5.0), ("copy_last", copied))}
     over = paired_gain(np.full(40, 5.0), np.full(40, copied), np.arange(40))
-    told = headline({"model": {"name": "m"}, "test": test, "over_copy_last": over})
+    told = headline({"model": {"name": "m"}, "test": test, "over_copy_last": over, "beats_copy_last": beats(over)})
     assert told == {"pd": 5.0, "pd_copy_last": copied, "psnr_db": 20.0, "ssim": 0.9} | gain
 
 
@@ -162,26 +163,87 @@ def test_group_intervals_are_those_of_all_draws() -> None:
     assert difference["units"] == 3
 
 
-def test_block_intervals_are_those_of_all_draws_within_groups() -> None:
-    blocks = np.array(["0a", "1a", "0b", "1b", "0c"])  # one window a block, not in the order of groups; c has but one
-    draws = [[*a, *b, 4] for a in product((0, 1), repeat=2) for b in product((2, 3), repeat=2)]
+LONG_MINE = np.array([8.0, 9.0, 20.0, 30.0, 5.0, 7.0, 14.0, 11.0])
+LONG_OTHER = np.array([10.0, 12.0, 25.0, 20.0, 9.0, 8.0, 10.0, 21.0])
+APART = LONG_MINE - LONG_OTHER
 
-    def pooled(draw: np.ndarray) -> float:
-        return 1 - MINE[draw].mean() / OTHER[draw].mean()
+
+def test_block_intervals_are_those_of_all_draws_of_one_fewer_within_groups() -> None:
+    groups = np.array(list("aaabbb"))
+    blocks = np.array(["0a", "1a", "2a", "0b", "1b", "2b"])  # one window a block
+    draws = [[*a, *b] for a in product((0, 1, 2), repeat=2) for b in product((3, 4, 5), repeat=2)]
+    mine, other = LONG_MINE[:6], LONG_OTHER[:6]
 
     def macro(draw: np.ndarray) -> float:
-        parts = (draw[:2], draw[2:4], draw[4:])
-        return 1 - np.prod([(MINE[d].mean() + FLOOR) / (OTHER[d].mean() + FLOOR) for d in parts]) ** (1 / 3)
+        return 1 - np.prod([(mine[d].mean() + FLOOR) / (other[d].mean() + FLOOR) for d in (draw[:2], draw[2:])]) ** 0.5
 
-    gain = paired_gain(MINE, OTHER, GROUPS, blocks=blocks)
-    assert gain["pooled_interval"] == pytest.approx(middle(pooled, draws))
+    gain = paired_gain(mine, other, groups, blocks=blocks)
+    assert gain["pooled_interval"] == pytest.approx(middle(lambda d: 1 - mine[d].mean() / other[d].mean(), draws))
     assert gain["macro_interval"] == pytest.approx(middle(macro, draws))
-    difference = paired_difference(MINE, OTHER, GROUPS, blocks=blocks)
-    apart = MINE - OTHER
-    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: float(apart[d].mean()), draws))
-    parts = middle(lambda d: float(np.mean([apart[d[:2]].mean(), apart[d[2:4]].mean(), apart[d[4]]])), draws)
-    assert difference["macro_interval"] == pytest.approx(parts)
-    assert difference["units"] == 5
+    difference = paired_difference(mine, other, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(lambda d: float(APART[d].mean()), draws))
+    assert difference["macro_interval"] == difference["pooled_interval"]  # of two videos of one length
+    assert difference["units"] == gain["units"] == 6
+
+
+def test_videos_of_few_blocks_are_drawn_whole_among_each_other() -> None:
+    groups = np.array(list("aaabccde"))
+    blocks = np.array(["0a", "1a", "2a", "0b", "0c", "1c", "0d", "0e"])
+    few = [[3], [4, 5], [6], [7]]
+    draws = [[*a, *whole] for a in product((0, 1, 2), repeat=2) for whole in product(range(4), repeat=3)]
+
+    def of_all(draw: np.ndarray) -> float:
+        windows = np.concatenate([few[i] for i in draw[2:]])
+        total = 3 * APART[draw[:2]].mean() + 4 / 3 * APART[windows].sum()  # each keeps its weight
+        return float(total / (3 + 4 / 3 * len(windows)))
+
+    def of_videos(draw: np.ndarray) -> float:
+        return float((APART[draw[:2]].mean() + 4 * np.mean([APART[few[i]].mean() for i in draw[2:]])) / 5)
+
+    difference = paired_difference(LONG_MINE, LONG_OTHER, groups, blocks=blocks)
+    assert difference["pooled_interval"] == pytest.approx(middle(of_all, draws), abs=0.05)
+    assert difference["macro_interval"] == pytest.approx(middle(of_videos, draws), abs=0.05)
+    assert difference["units"] == 7
+
+
+def test_a_single_video_of_few_blocks_takes_the_shortest_of_the_others_along() -> None:
+    apart = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 8.0, 4.0])
+    groups, blocks = list("aaabbbbc"), ["0a", "1a", "2a", "0b", "1b", "2b", "3b", "0c"]
+    difference = paired_difference(apart, np.zeros(8), groups, blocks=blocks)
+    assert difference["units"] == 6  # four blocks of b, and a and c as one each
+    assert difference["macro_interval"] == pytest.approx([(1 + 1 + 2) / 3, (4 + 4 + 6) / 3])
+
+
+def test_enough_videos_are_drawn_whole_whatever_their_blocks() -> None:
+    rng = np.random.default_rng(7)
+    videos = np.repeat(np.arange(MIN_UNITS), 6)
+    blocks = np.arange(6 * MIN_UNITS) // 2
+    other = rng.uniform(20, 40, len(videos))
+    mine = other * rng.uniform(0.6, 0.9, MIN_UNITS)[videos]
+    assert paired_gain(mine, other, videos, blocks=blocks) == paired_gain(mine, other, videos)
+
+
+@pytest.mark.parametrize(
+    ("videos", "correlation"),
+    [([1] * 30, 0), ([3] * 11, 0), ([10] * 3, 0), ([2] * 40, 0.4), ([1] * 15 + [10] * 2, 0)],
+    ids=["30x1", "11x3", "3x10", "40x2", "15x1 and 2x10"],
+)
+def test_where_neither_is_better_a_claim_is_rare(videos: list[int], correlation: float) -> None:
+    claims = sum(beats(no_difference(videos, correlation=correlation, seed=s)) for s in range(160))
+    assert claims < 8  # 5 %
+
+
+@pytest.mark.parametrize("spread", [0.7, 1.5])
+def test_intervals_over_groups_hold_a_gain_of_nothing_some_nine_times_in_ten(spread: float) -> None:
+    held = np.zeros(2)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(30), 3)
+        level = rng.lognormal(2.5, spread, 30)[groups] * rng.lognormal(0, 0.3, 90)
+        ratio = np.exp(rng.normal(0, 0.1, 30)[groups] + rng.normal(0, 0.05, 90))
+        gain = paired_gain(level * ratio**0.5, level / ratio**0.5, groups)
+        held += [low <= 0 <= high for low, high in (gain["pooled_interval"], gain["macro_interval"])]
+    assert (held >= 170).all()
 
 
 def test_pairing_cancels_what_both_models_find_hard() -> None:

@@ -421,7 +421,7 @@ class TestFiles:
 
 def test_models_work_where_nothing_else_of_vidpred_is(tmp_path: Path) -> None:
     here = Path(vidpred.__file__).parent
-    for name in ("__init__.py", "types.py", "errors.py"):
+    for name in ("__init__.py", "types.py", "records.py", "errors.py"):
         (tmp_path / "vidpred").mkdir(exist_ok=True)
         shutil.copy(here / name, tmp_path / "vidpred" / name)
     shutil.copytree(here / "models", tmp_path / "vidpred/models", ignore=shutil.ignore_patterns("__pycache__"))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from vidpred.errors import UserError
@@ -161,6 +162,13 @@ def project(tmp_path: Path, root: Path) -> Path:
             "reason": ["", "not a video", "2 frames, min_frames is 6", "another"],
         }
     ).to_parquet(tmp_path / "data/shards/sources.parquet")
+    deciles = [
+        {"model": m, "decile": d, "windows": 3, "motion": 10.0 * d, "gain": np.nan if d == 1 else 1 - SCALE[m]}
+        for m in MODELS
+        if m != "copy_last"
+        for d in range(1, 11)
+    ]
+    pd.DataFrame(deciles).to_parquet(tmp_path / "data/evaluation/deciles.parquet")
     pictures = tmp_path / "data/evaluation/pictures"
     captions = []
     for i in range(3):
@@ -195,6 +203,76 @@ def test_page_holds_all_that_it_shows(project: Path) -> None:
     assert [u for u in loads.urls if not u.startswith(("data:", "#"))] == []
     assert re.findall(r"url\((?!['\"]?(?:#|data:))[^)]*\)|@import", page) == []
     assert "<script" not in page
+
+
+def text_of(page: str) -> str:
+    """What a reader sees of a page."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+
+
+def test_metrics_that_few_look_at_fold_out_and_none_is_shown_twice(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    for name in MODELS:
+        metrics["test"][name] |= {"pd_moving": 77.0 * SCALE[name], "moving_share": 0.288, "residual_bpp": 4.3}
+    path.write_text(json.dumps(metrics))
+    page = render(read_inputs(project), title="t")
+    first, folded = page.split('id="metrics"')[1].split("</section>")[0].split("<details>")
+    assert "PD, moving <small>grey levels</small> ↓" in first
+    assert "30.80" in first
+    assert "Residual <small>bits</small> ↓" in first
+    assert "MSE" not in first
+    assert "6 more metrics" in folded
+    assert "Pixels that move</th>" in folded  # no arrow: neither more nor less is better
+    assert "28.8 %" in folded
+    for heading in ("PSNR, moving", "PD, moving", "GDL", "MSE"):
+        assert page.count(f">{heading} ") <= 1
+
+
+def test_the_best_of_the_others_is_named_with_the_gain_over_it(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    best = metrics["over_flow_gate"] | {"baseline": "flow_gate", "beats": True}
+    path.write_text(json.dumps(metrics | {"over_best": best}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "Over the best of the others, flow_gate, PD is better by +50.0 % (95 %: +46.0 % to +53.0 %)" in text
+
+
+def test_a_rollout_that_is_shorter_than_asked_for_says_why(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    told = {"steps": 12, "asked": 64, "windows": 40, "clips": 20, "of_clips": 36}
+    path.write_text(json.dumps(metrics | {"rollout": told}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "12 steps from 40 windows of 20 clips, the same for every step. 64 were asked for" in text
+    assert "How it learned" not in text  # training kept no pictures here
+
+
+def test_the_filmstrip_of_learning_goes_from_what_was_seen_to_what_happened(project: Path) -> None:
+    folder = project / "models/trained/filmstrip"
+    folder.mkdir()
+    for name in ("seen", "truth", *(f"{step:08d}" for step in range(200, 2001, 200))):
+        (folder / f"{name}.png").write_bytes(_picture(8, 10, 1)["png"])
+    page = render(read_inputs(project), title="t")
+    rows = re.findall(r"<tr[^>]*><th scope=\"row\">([^<]*)", page.split('class="learning"')[1].split("</table>")[0])
+    assert rows[0] == "last frame seen"
+    assert rows[1:-1] == [f"step {step:,}" for step in (200, 600, 800, 1000, 1400, 1800, 2000)]
+    assert rows[-1] == "what happened"
+    assert "step 200 PD 28.11" in text_of(page)
+
+
+def test_figures_of_a_protocol_in_print_have_a_table_of_their_own(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    steps = [
+        {"step": 1, "clips": 9, "psnr_db": 28.123, "ssim": 0.9, "sharpness_db": 19.0},
+        {"step": 2, "clips": 0, "psnr_db": None, "ssim": None, "sharpness_db": None},
+    ]
+    protocol = {"name": "mathieu2015", "clips": 9, "steps": dict.fromkeys(MODELS, steps)}
+    path.write_text(json.dumps(metrics | {"protocol": protocol}))
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "warpmix 28.12 0.9000 19.00 – – –" in text
+    assert "One window of each of 9 clips" in text
 
 
 def test_page_shows_the_figures_of_the_stages(project: Path) -> None:
@@ -309,6 +387,36 @@ def test_where_nothing_moves_the_page_says_so_instead_of_a_figure(project: Path)
     assert why in text
     assert "No gains: nothing moves in these windows." in text
     assert not re.search(r"[+−][\d.]+ %", text)
+
+
+def test_a_model_that_interpolates_is_told_as_one(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    gain = metrics.pop("over_copy_last")
+    del metrics["beats_copy_last"]
+    test = metrics["test"] | {"copy_first": _metrics(1.1), "average": _metrics(0.9)}
+    metrics |= {"baseline": "average", "over_average": gain, "beats_average": True, "test": test}
+    path.write_text(json.dumps(metrics))
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["task"] |= {"kind": "interpolate", "context": 2}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    rows = [json.loads(line) for line in (project / "models/trained/metrics.jsonl").read_text().splitlines()]
+    rows = [row | {"val_copy_first": 33.0, "val_average": 30.0} for row in rows]
+    (project / "models/trained/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("windows", "rollout"):
+        table = pd.read_parquet(project / f"data/evaluation/{name}.parquet")
+        copied = table[table["model"] == "copy_last"]
+        more = [copied.assign(model="copy_first"), copied.assign(model="average")]
+        pd.concat([table, *more], ignore_index=True).to_parquet(project / f"data/evaluation/{name}.parquet")
+    page = render(read_inputs(project), title="t")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    assert "sees the first and the last of three frames of 64×64 and predicts the middle one." in text
+    assert "Gain over averaging both frames +61.2 %" in text
+    assert "✓ beats average" in text
+    assert "what the model made of the two around it" in text
+    assert "Rollout" not in text
+    assert "fed back" not in text
+    assert "clip.gif -o out.gif" in text
 
 
 def test_one_window_and_one_group_are_told_in_the_singular(project: Path) -> None:

@@ -253,3 +253,70 @@ def test_models_that_need_flow(folder: Path) -> None:
     predicted = FramePredictor.load(folder / "flow", device="cpu").predict(clip(6), 2)
     truth, copied = clip(8)[6:].astype(int), clip(6)[-1:].astype(int)
     assert abs(predicted - truth).mean() < 0.7 * abs(copied - truth).mean()
+
+
+# ---- a model that interpolates
+
+
+@pytest.fixture
+def halfway(folder: Path) -> str:
+    """A folder of a model that gives the average of both frames."""
+    task = Task(context=2, horizon=1, height=SIDE, width=SIDE, kind="interpolate")
+    built = zoo.build("average", {}, task)
+    save_model(folder / "halfway", built, name="average", config={}, task=task, info={"data_id": "d", "fps": 5.0})
+    return str(folder / "halfway")
+
+
+def fading(length: int) -> np.ndarray:
+    """Grey frames, each 16 levels brighter than the one before."""
+    return (
+        np.full((length, SIDE, SIDE, 3), 20, np.uint8) + (16 * np.arange(length, dtype=np.uint8))[:, None, None, None]
+    )
+
+
+def test_an_interpolator_doubles_the_frame_rate(folder: Path, halfway: str, caplog: pytest.LogCaptureFixture) -> None:
+    encode.write_gif(folder / "cat.gif", fading(6), 10)
+    with caplog.at_level(logging.INFO):
+        assert predict_files(halfway, [folder / "cat.gif"], output=folder / "out.gif") == 0
+    out = read(folder / "out.gif", height=SIDE, width=SIDE)  # no borders: it is a clip to be used
+    assert out[:, 0, 0, 0].tolist() == [20 + 8 * i for i in range(11)]  # at its own rate, not at the model's
+    assert media.facts(folder / "out.gif", ffmpeg=launch.ffmpeg_binary()).fps == pytest.approx(20)
+    assert "6 frames of cat.gif and 5 between, 20 per second" in caplog.text
+    encode.write_mp4(folder / "cat.mp4", fading(6), 30)
+    assert predict_files(halfway, [folder / "cat.mp4"], output=folder / "smooth.gif") == 0
+    assert "GIFs show at most 50 frames a second, this has 60: give an .mp4" in caplog.text
+
+
+def test_an_interpolator_beside_the_truth(folder: Path, halfway: str, caplog: pytest.LogCaptureFixture) -> None:
+    encode.write_gif(folder / "cat.gif", fading(8), 5)
+    with caplog.at_level(logging.INFO):
+        assert predict_files(halfway, [folder / "cat.gif"], output=folder / "out.gif", side_by_side=True) == 0
+    out = read(folder / "out.gif", width=2 * (SIDE + 2 * GAP))
+    assert len(out) == 7  # an odd number: the last frame is known
+    left, right = np.split(out, 2, axis=2)
+    assert (inside(left) == inside(right)).all()
+    assert [tuple(frame[0, 0]) for frame in right] == [GREY, GREEN] * 3 + [GREY]
+    assert "3 of them made again; PD 0.00 (averaging both: 0.00)" in caplog.text
+
+
+def test_what_an_interpolator_cannot_do_is_told(
+    folder: Path, halfway: str, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode.write_gif(folder / "cat.gif", fading(2), 10)
+    with pytest.raises(UserError, match=r"--frames 3: .*halfway puts one frame between any two of a clip: leave"):
+        predict_files(halfway, [folder / "cat.gif"], frames=3)
+    assert predict_files(halfway, [folder / "cat.gif"], output=folder / "out.gif", side_by_side=True) == 1
+    assert "too short: 3 frames are needed" in caplog.text
+    encode.write_gif(folder / "still.gif", fading(1), 10)
+    assert predict_files(halfway, [folder / "still.gif"], output=folder / "out.gif") == 1
+    assert "it has one frame" in caplog.text
+    between, after = FramePredictor.load(halfway), FramePredictor.load(model)
+    clip = fading(40) % 128
+    wanted = np.rint((clip[:-1].astype(float) + clip[1:]) / 2)
+    np.testing.assert_array_equal(between.between(clip), wanted)  # more than are made at once
+    with pytest.raises(UserError, match="ask for `between`"):
+        between.predict(fading(6), 1)
+    with pytest.raises(UserError, match="ask for `predict`"):
+        after.between(fading(6))
+    with pytest.raises(UserError, match="has nothing between"):
+        between.between(fading(1))

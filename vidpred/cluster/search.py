@@ -17,6 +17,9 @@ import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
+from vidpred.cluster.workers import run_workers
+from vidpred.training.peers import Alone, Peers
+
 log = logging.getLogger(__name__)
 
 Point = Mapping[str, Any]
@@ -57,6 +60,8 @@ class Search:
     cpus_per_trial: float = 1
     gpus_per_trial: float | None = None
     """None: one where the cluster has any."""
+    workers_per_trial: int = 1
+    """Processes that share out the batches of a trial; each is set aside what is `per_trial`."""
     trials_at_once: int | None = None
     max_failures: int = 2
     """Times that a trial is started again after it, its worker or its machine broke."""
@@ -113,7 +118,7 @@ class _Callback(tune.Callback):
 
 
 def run_search(
-    search: Search, points: Sequence[Point], trial: Callable[[Point, Reporter], None], *, listener: Listener
+    search: Search, points: Sequence[Point], trial: Callable[[Point, Reporter, Peers], None], *, listener: Listener
 ) -> list[TrialResult]:
     """Tries every point and returns how each got on, in the order of the points.
 
@@ -124,18 +129,35 @@ def run_search(
         search: What and how hard.
         points: Configurations.
         trial: Runs in a worker, perhaps on another machine; so what it holds must survive pickling and its paths
-            must be the same there.
+            must be the same there. Of several workers each calls it, with the others as peers.
         listener: Told in this process of starts, reports and ends.
     """
-
-    def run(config: dict[str, Any]) -> None:
-        trial(points[config["number"]], _Reporter())
 
     experiment = search.storage / search.name
     gpus = search.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-    trainable = tune.with_resources(run, {"CPU": search.cpus_per_trial, "GPU": gpus})
+
+    def run(config: dict[str, Any]) -> None:
+        point = points[config["number"]]
+        if search.workers_per_trial == 1:
+            trial(point, _Reporter(), Alone())
+            return
+        run_workers(
+            lambda report, peers: trial(point, report, peers),
+            name=f"{search.name}-{config['number']}",
+            storage=search.storage / "workers",
+            workers=search.workers_per_trial,
+            cpus=search.cpus_per_trial,
+            gpus=gpus,
+            max_failures=search.max_failures,
+        )
+
+    # with workers the trial itself only waits; but Ray wants it to take something
+    takes: dict[str, float] = (
+        {"CPU": search.cpus_per_trial, "GPU": gpus} if search.workers_per_trial == 1 else {"memory": 2**20}
+    )
+    trainable = tune.with_resources(run, takes)
     if experiment.exists() and tune.Tuner.can_restore(str(experiment)):
         log.info("going on with the search in %s", experiment)
         tuner = tune.Tuner.restore(str(experiment), trainable, resume_errored=True)
@@ -152,7 +174,7 @@ def run_search(
                     grace_period=search.grace_steps,
                     reduction_factor=search.reduction_factor,
                 ),
-                max_concurrent_trials=search.trials_at_once,
+                max_concurrent_trials=_at_once(search, gpus),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -171,6 +193,16 @@ def run_search(
         del _LISTENERS[search.name]
     ended = {int((one.config or {})["number"]): one for one in (grid[i] for i in range(len(grid)))}
     return [_result(ended[number], points[number]) for number in sorted(ended)]
+
+
+def _at_once(search: Search, gpus: float) -> int | None:
+    """How many trials may run; None: Ray sees to it, but not with workers, for whom it sets resources aside later."""
+    if search.workers_per_trial == 1:
+        return search.trials_at_once
+    there = ray.cluster_resources()
+    room = [there.get(kind, 0) / each for kind, each in (("CPU", search.cpus_per_trial), ("GPU", gpus)) if each > 0]
+    fits = max(1, int(min(room)) // search.workers_per_trial)
+    return min(fits, search.trials_at_once or fits)
 
 
 def _result(found: Any, point: Point) -> TrialResult:

@@ -88,10 +88,25 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
         for path in entries:
             if path.name != current and not in_use(path):
                 yield Removable([path], f"{below}/{path.name}: {what}", size_of(path))
+    yield from _leaderboard(folder / "leaderboard")
     for path in sorted(folder.glob("flow/*")):  # emptied where a run ends well
         if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS and not in_use(path):
             yield Removable([path], f"flow/{path.name}: optical flow of a run that was broken off", size_of(path))
     yield from _downloads(root, folder / "downloads", console)
+
+
+def _leaderboard(folder: Path) -> Iterator[Removable]:
+    """Trainings and scores that no leaderboard shows, such as those of a model that has been edited since."""
+    shown: set[str] = set()
+    for path in [*folder.glob("lists/*/board.json"), *folder.glob("lists/*/submitted/*.json")]:
+        state = json.loads(path.read_text())
+        for entry in state.get("entries", [state]):
+            shown |= {member["score"] for member in entry["members"]} | set(entry["runs"])
+    for path in [*sorted(folder.glob("runs/*")), *sorted(folder.glob("scores/*"))]:
+        fresh = time.time() - path.stat().st_mtime < FRESH_SECONDS
+        if path.name not in shown and not fresh and not in_use(path):
+            what = f"leaderboard/{path.parent.name}/{path.name}: of no leaderboard any more"
+            yield Removable([path], what, size_of(path))
 
 
 def current_key(root: Path, stage: str) -> str | None:

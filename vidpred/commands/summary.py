@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vidpred.errors import UserError
+from vidpred.training.figures import BASELINES, verdict
 from vidpred.workspace import find_root
 
 SHOWN = (
@@ -38,10 +39,10 @@ def show_summary() -> None:
     table.add_column(f"test, {metrics['windows']:,} window{'s' * (metrics['windows'] != 1)}")
     for _, heading, _ in SHOWN:
         table.add_column(heading, justify="right")
-    order = ["copy_last", "flow_gate", model]
+    order = [*BASELINES["interpolate"], "flow_gate", model]
     for name in sorted(metrics["test"], key=lambda n: order.index(n) if n in order else len(order)):
         figures = metrics["test"][name]
-        own = name not in ("copy_last", "flow_gate")
+        own = name == model
         cells = [form.format(figures[key]) for key, _, form in SHOWN]
         table.add_row(name, *cells, style="bold" if own else "")
     console = Console(highlight=False)
@@ -65,13 +66,13 @@ def _lines(root: Path, metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _gain(metrics: dict[str, Any]) -> str:
-    gain = metrics["over_copy_last"]
+    bar, gain, beats = verdict(metrics)
     if gain.get("still"):
         return str(metrics["why_not"])
     low, high = gain["pooled_interval"]
-    verdict = "beats copy_last" if metrics["beats_copy_last"] else f"not shown to beat copy_last: {metrics['why_not']}"
+    shown = f"beats {bar}" if beats else f"not shown to beat {bar}: {metrics['why_not']}"
     sure = f"(95 %: {100 * low:+.1f} to {100 * high:+.1f} %)"
-    return f"{100 * gain['pooled']:+.1f} % in PD over copy_last {sure}; {verdict}"
+    return f"{100 * gain['pooled']:+.1f} % in PD over {bar} {sure}; {shown}"
 
 
 def _registered(receipt: dict[str, Any]) -> str:

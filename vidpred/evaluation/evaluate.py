@@ -1,4 +1,4 @@
-"""The verdict on a model: its metrics on test beside `copy_last` and `flow_gate`, how sure they are, and pictures.
+"""The verdict on a model: its metrics on test beside baselines and `flow_gate`, how sure they are, and pictures.
 
 In: a model folder, shards, the split. Out: `windows.parquet`, `rollout.parquet` and `pictures/` for the report and
 the registry, and the figures for `results/evaluate/metrics.json`.
@@ -10,6 +10,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, 
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
+from vidpred.evaluation.between import between_pictures
+from vidpred.evaluation.deciles import by_motion_decile
+from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
-from vidpred.evaluation.pictures import write_filmstrip, write_pair
+from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair, write_restored
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
 from vidpred.models.files import load_model
 from vidpred.models.predict import flow_gate
 from vidpred.models.rollout import rollout
-from vidpred.training.figures import UNITS
+from vidpred.training.figures import BASELINES, FURTHER_UNITS, UNITS, best_baseline, verdict
 from vidpred.types import Predictor, Segment, Task, Window, to_uint8
 from vidpred.workspace import fresh_folder
 
@@ -39,10 +43,18 @@ FLOORS = {"perceptual_distance": FLOOR, "l1": FLOOR / 765, "mse": (FLOOR / 765) 
 FIT_WINDOWS = 64
 """Validation windows that `flow_gate` is fitted on."""
 
+RESTORED = 12
+"""Frames, each of another window, that are shown above what an autoencoder gives back of them."""
+
 
 def metric_columns(rows: pd.DataFrame) -> list[str]:
-    """The columns of a table of scores that are metrics, in the order of `UNITS`."""
-    return [name for name in UNITS if name in rows]
+    """The columns of a table of scores that are metrics, in the order of `UNITS` and `FURTHER_UNITS`."""
+    return [name for name in (*UNITS, *FURTHER_UNITS) if name in rows]
+
+
+def means(rows: pd.DataFrame) -> dict[str, float]:
+    """The mean of each metric over the windows that have it; without those that none has."""
+    return {str(name): float(mean) for name, mean in rows[metric_columns(rows)].mean().dropna().items()}
 
 
 def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) -> Predictor:
@@ -51,9 +63,10 @@ def fitted_flow_gate(shards: Shards, split: Path, params: Params, task: Task) ->
     frames = read_windows(shards, windows, count=task.context + task.horizon, interval=task.interval)
     step = params.evaluate.batch_size
     batches = [
-        make_batch(frames[i : i + step], context=task.context, flow=params.flow) for i in range(0, len(frames), step)
+        make_batch(frames[i : i + step], context=task.context, between=task.between, flow=params.flow)
+        for i in range(0, len(frames), step)
     ]
-    return flow_gate.build(flow_gate.fit(batches, task), task).eval()
+    return zoo.build("flow_gate", asdict(flow_gate.fit(batches, task)), task).eval()
 
 
 def evaluate(
@@ -90,7 +103,7 @@ def evaluate(
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
         info["name"]: model,
-        "copy_last": zoo.build("copy_last", {}, task).eval(),
+        **{baseline: zoo.build(baseline, {}, task).eval() for baseline in BASELINES[task.kind]},
         "flow_gate": fitted_flow_gate(shards, split, params, task),
     }
     fresh_folder(out)
@@ -98,15 +111,23 @@ def evaluate(
     tables = {}
     for name, one in models.items():
         tables[name] = score_model(
-            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
-        )
+            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device,
+            further=params.evaluate.metrics,
+        )  # fmt: skip
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
     _write(out / "windows.parquet", tables)
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
-            one, shards, room, task=task, frames=steps, flow=params.flow, batch_size=batch_size, device=device
+            one,
+            shards,
+            room,
+            task=task,
+            frames=1 if task.between else steps,
+            flow=params.flow,
+            batch_size=batch_size,
+            device=device,
         )
         for name, one in models.items()
     }
@@ -114,8 +135,10 @@ def evaluate(
     _write(out / "rollout.parquet", curves)
     of_each_clip = room[: max(params.evaluate.pictures, len({window.clip for window in room}))]
     shown = evenly(of_each_clip, params.evaluate.pictures)
-    _pictures(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
-    return {
+    draw = between_pictures if task.between else _pictures
+    draw(out / "pictures", model.to(device), shards, shown, task, steps, params, device)
+    _restored(out / "pictures" / "restored.png", model, shards, of_each_clip[:RESTORED], device)
+    figures: dict[str, Any] = {
         "model": {
             "name": info["name"],
             "parameters": zoo.parameters(model),
@@ -123,16 +146,29 @@ def evaluate(
         },
         "windows": len(windows),
         "split": "time" if by_time else "group",
-        "test": {name: rows[metric_columns(rows)].mean().to_dict() for name, rows in tables.items()},
+        "test": {name: means(rows) for name, rows in tables.items()},
+        "rollout": {
+            "steps": steps,
+            "asked": params.evaluate.rollout,
+            "windows": len(room),
+            "clips": len({window.clip for window in room}),
+            "of_clips": len({window.clip for window in windows}),
+        },
     } | _gains(tables, info["name"], by_time=by_time)
+    by_motion_decile(tables, baseline=figures["baseline"]).to_parquet(out / "deciles.parquet")
+    if params.evaluate.protocol is not None:
+        figures["protocol"] = by_mathieu2015(
+            models, shards, test, task=params.task, flow=params.flow, batch_size=batch_size, device=device
+        )
+    return figures
 
 
 def headline(figures: dict[str, Any]) -> dict[str, float]:
     """The few figures that a run is compared by, of all that `evaluate` gives; no gain where nothing moves."""
-    mine, gain = figures["test"][figures["model"]["name"]], figures["over_copy_last"]
+    mine, (baseline, gain, _) = figures["test"][figures["model"]["name"]], verdict(figures)
     told = {
         "pd": mine["perceptual_distance"],
-        "pd_copy_last": figures["test"]["copy_last"]["perceptual_distance"],
+        f"pd_{baseline}": figures["test"][baseline]["perceptual_distance"],
         "psnr_db": mine["psnr_db"],
         "ssim": mine["ssim"],
     }
@@ -143,9 +179,9 @@ def headline(figures: dict[str, Any]) -> dict[str, float]:
 
 def _same_task(trained: dict[str, Any], asked: Task) -> None:
     wrong = [
-        f"{name} {trained[name]} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("context", "horizon", "interval", "height", "width")
-        if trained[name] != getattr(asked, name)
+        f"{name} {trained.get(name, 'predict')} (params.yaml and shards: {getattr(asked, name)})"
+        for name in ("kind", "context", "horizon", "interval", "height", "width")
+        if trained.get(name, "predict") != getattr(asked, name)
     ]
     if wrong:
         raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
@@ -158,31 +194,38 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
         blocks = mine["block"] if by_time else None
         return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
-    distances = {metric: gain(metric, "copy_last") for metric in FLOORS}
-    over_copy = distances["perceptual_distance"]
-    means = {n: rows[metric_columns(rows)].mean() for n, rows in tables.items()}
+    of_each = {n: means(rows) for n, rows in tables.items()}
+    far = {n: found["perceptual_distance"] for n, found in of_each.items() if n != name}
+    bar, best = best_baseline(far)[0], min(far, key=far.__getitem__)
+    distances = {metric: gain(metric, bar) for metric in FLOORS}
+    over_bar, over_best = distances["perceptual_distance"], gain("perceptual_distance", best)
     return {
+        "baseline": bar,
         "gains": {
             "pooled": {m: g["pooled"] for m, g in distances.items()},
             "macro": {m: g["macro"] for m, g in distances.items()},
-            "psnr_db": float(means[name]["psnr_db"] - means["copy_last"]["psnr_db"]),
+            "psnr_db": of_each[name]["psnr_db"] - of_each[bar]["psnr_db"],
         },
-        "over_copy_last": over_copy,
+        f"over_{bar}": over_bar,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
-        "beats_copy_last": beats(over_copy),
-        "why_not": why_not(over_copy),
+        "over_best": {"baseline": best, "beats": beats(over_best), **over_best},
+        f"beats_{bar}": beats(over_bar),
+        "why_not": why_not(over_bar),
     }
 
 
 def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list[Window]]:
     """How far to roll out: as far as at least half of the clips have room for; and from where.
 
+    What lies between two frames is not rolled out: then it is how many such frames are shown one after the other.
+
     The first window of every clip comes before the second of any, so that a few of them show many clips.
     """
     task, most = params.task, params.evaluate.windows_per_clip
 
     def windows(steps: int) -> list[Window]:
-        found = evaluation_windows(test, task=task, per_clip=most, frames=task.context + steps)
+        frames = 2 * steps + 1 if task.kind == "interpolate" else task.context + steps
+        found = evaluation_windows(test, task=task, per_clip=most, frames=frames)
         place: dict[int, int] = defaultdict(int)
         order = []
         for window in found:
@@ -195,7 +238,8 @@ def _rollout_windows(test: Sequence[Segment], params: Params) -> tuple[int, list
         room = windows(steps)
         if room and len({window.clip for window in room}) * 2 >= clips:
             if steps < params.evaluate.rollout:
-                log.info("half of the test clips have room for a rollout of %d steps", steps)
+                what = "pictures" if task.kind == "interpolate" else "a rollout"
+                log.info("half of the test clips have room for %s of %d steps", what, steps)
             return steps, room[: params.evaluate.rollout_windows]
     raise UserError("no test clip has a frame after its context")
 
@@ -218,7 +262,18 @@ def _pictures(
         predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
         context, truth = frames[0, : task.context], frames[0, task.context :]
         clip = shards.clips[window.clip]
-        write_filmstrip(folder / f"{i}.png", context, truth, predicted)
+        few = spread(steps, STRIP_STEPS)
+        write_filmstrip(folder / f"{i}.png", context, truth[few], predicted[few])
         write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
         captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
     (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")
+
+
+@torch.no_grad()
+def _restored(path: Path, model: Predictor, shards: Shards, windows: Sequence[Window], device: torch.device) -> None:
+    """The first frame of each window above what the model's last stage that gives frames back makes of it, if any."""
+    frames = read_windows(shards, windows, count=1)
+    seen = make_batch(frames, context=1, device=device).context
+    found = next((r for stage in reversed(model.stages) if (r := model.restored(stage, seen)) is not None), None)
+    if found is not None:
+        write_restored(path, frames[:, 0], to_uint8(found[:, 0]).movedim(1, -1).cpu().numpy())

@@ -11,6 +11,13 @@ from vidpred.data.encode import write_gif
 
 GREEN, GREY = (46, 160, 67), (128, 128, 128)
 GAP = 2
+STRIP_STEPS = 12
+"""Predicted frames in a filmstrip at the most: more would be too small to see."""
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, from the first to the last, evenly spaced."""
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most)).round()})
 
 
 def enlarge(frames: np.ndarray, side: int = 128) -> np.ndarray:
@@ -40,6 +47,18 @@ def write_filmstrip(path: Path, context: np.ndarray, truth: np.ndarray, predicte
     top = bordered(enlarge(np.concatenate([context, truth]), 64), GREY)
     bottom = np.concatenate([bordered(enlarge(context, 64), GREY), bordered(enlarge(predicted, 64), GREEN)])
     Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in (top, bottom)])).save(path)
+
+
+def write_restored(path: Path, frames: np.ndarray, restored: np.ndarray) -> None:
+    """Top row: frames. Bottom row: what an autoencoder gave back of each, in a green border.
+
+    Args:
+        path: Of the PNG.
+        frames: uint8 (N, H, W, 3).
+        restored: uint8 (N, H, W, 3).
+    """
+    rows = bordered(enlarge(frames, 64), GREY), bordered(enlarge(restored, 64), GREEN)
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(path)
 
 
 def write_pair(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, fps: float) -> None:

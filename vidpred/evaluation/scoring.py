@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vidpred.config import FlowParams
 from vidpred.data.clips import flow_of, make_batch, read_windows
 from vidpred.data.shards import Shards
 from vidpred.models.rollout import rollout
+from vidpred.training.figures import UNITS
 from vidpred.training.metrics import score
 from vidpred.types import Predictor, Task, Window
 
 BLOCK_SECONDS = 2.0
-"""Windows of one video that begin within so long of each other are not independent."""
+"""A stretch of a video of at least so long is a block, a shorter rest belongs to the one before: windows of one block
+are not independent."""
+_FRAMES_AT_ONCE = 512
+
+
+def blocks_of(shards: Shards, windows: Sequence[Window], *, frames: int) -> list[str]:
+    """The name of each window's block, counted from the first window of its clip.
+
+    Args:
+        shards: Where the windows are read.
+        windows: All that are scored.
+        frames: Frames of the shard from a window's first to its last, both counted.
+    """
+    starts: dict[int, list[int]] = defaultdict(list)
+    for window in windows:
+        starts[window.clip].append(window.start)
+    names = []
+    for window in windows:
+        clip, first, last = shards.clips[window.clip], min(starts[window.clip]), max(starts[window.clip])
+        count = max(1, int((last - first + frames) / clip.fps // BLOCK_SECONDS))
+        names.append(f"{clip.id}@{min(int((window.start - first) / clip.fps // BLOCK_SECONDS), count - 1)}")
+    return names
 
 
 @torch.no_grad()
@@ -29,6 +53,7 @@ def score_frames(
     flow: FlowParams,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
+    further: Collection[str] = (),
 ) -> pd.DataFrame:
     """Scores each of the frames predicted for each window, in float32, clamped and rounded to 8 bits.
 
@@ -41,19 +66,24 @@ def score_frames(
         flow: How optical flow is computed, for models that need it.
         batch_size: Windows predicted at once.
         device: Where to compute.
+        further: Names of `FURTHER_UNITS` to compute beside `UNITS`.
 
     Returns:
         A row for each window and step: `window` (its place in the list), `clip`, `start`, `group`, `block` (windows
-        of one block are not independent), `step` (from 1), and a column a metric.
+        of one block are not independent), `step` (from 1), and a column a metric; NaN where a frame has none.
+
+    Raises:
+        UserError: frames are too small for a metric, or `lpips` is asked for and not there.
     """
     model = model.to(device).eval()
     parts: list[pd.DataFrame] = []
+    blocks = blocks_of(shards, windows, frames=(task.context + frames - 1) * task.interval + 1)
     for first in range(0, len(windows), batch_size):
         some = windows[first : first + batch_size]
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
-        batch = make_batch(raw, context=task.context, device=device)
+        batch = make_batch(raw, context=task.context, between=task.between, device=device)
         predicted = rollout(model, batch.context, frames, flow=lambda c: flow_of(c, flow), clamp=True).frames
-        found = score(predicted, batch.target)
+        found = _scored(predicted, batch.target, last=batch.context[:, -1], further=further)
         clips = [shards.clips[w.clip] for w in some]
         rows = pd.DataFrame(
             {
@@ -61,7 +91,7 @@ def score_frames(
                 "clip": [c.id for c in clips],
                 "start": [w.start for w in some],
                 "group": [c.group for c in clips],
-                "block": [f"{c.id}@{int(w.start / c.fps // BLOCK_SECONDS)}" for c, w in zip(clips, some, strict=True)],
+                "block": blocks[first : first + len(some)],
             }
         )
         steps = [
@@ -70,6 +100,16 @@ def score_frames(
         ]
         parts.append(pd.concat(steps))
     return pd.concat(parts).sort_values(["window", "step"], ignore_index=True)
+
+
+def _scored(predicted: Tensor, target: Tensor, *, last: Tensor, further: Collection[str]) -> dict[str, Tensor]:
+    """Scores of each frame, (B, N); of few frames at a time, as the maps of SSIM are some ten times as large."""
+    some = max(1, _FRAMES_AT_ONCE // len(target))
+    parts = [
+        score(p, y, only=[*UNITS, *further], last=last)
+        for p, y in zip(predicted.split(some, dim=1), target.split(some, dim=1), strict=True)
+    ]
+    return {name: torch.cat([part[name] for part in parts], dim=1) for name in parts[0]}
 
 
 def score_model(
@@ -81,10 +121,19 @@ def score_model(
     flow: FlowParams,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
+    further: Collection[str] = (),
 ) -> pd.DataFrame:
-    """As `score_frames` for the task's horizon, averaged over its frames: one row a window."""
+    """As `score_frames` for the task's horizon, averaged over the frames that have a score: one row a window."""
     rows = score_frames(
-        model, shards, windows, task=task, frames=task.horizon, flow=flow, batch_size=batch_size, device=device
+        model,
+        shards,
+        windows,
+        task=task,
+        frames=task.horizon,
+        flow=flow,
+        batch_size=batch_size,
+        device=device,
+        further=further,
     )
     keys = ["window", "clip", "start", "group", "block"]
     return rows.drop(columns="step").groupby(keys, sort=False, as_index=False).mean()

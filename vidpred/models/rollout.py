@@ -40,18 +40,21 @@ def rollout(
             training; no other one gets it.
 
     Returns:
-        `frames` (B, frames, C, H, W), and the auxiliary predictions of the first call.
+        `frames` (B, frames, C, H, W), and all else of the first call.
 
     Raises:
-        ValueError: fewer than one frame, or the model needs flow and none is given.
+        ValueError: fewer than one frame, more than one of a model for what lies between two, or the model needs flow
+            and none is given.
     """
     if frames < 1:
         raise ValueError(f"cannot roll out {frames} frames: ask for at least 1")
+    if model.between and frames > 1:
+        raise ValueError(f"{type(model).__name__} gives the one frame between two: it cannot be rolled out")
     if model.needs_flow and flow is None:
         raise ValueError(f"{type(model).__name__} needs optical flow: pass flow=")
     length = context.shape[1]
     parts: list[Tensor] = []
-    auxiliary: tuple[Tensor, ...] = ()
+    given: list[Output] = []
     missing = frames
     while missing > 0:
         seen = flow(context) if model.needs_flow and flow is not None else None
@@ -59,10 +62,10 @@ def rollout(
             output = cast(_Taught, model)(context, seen, target[:, : model.steps])
         else:
             output = model(context, seen)
-        if not parts:
-            auxiliary = tuple(part[:, :frames] for part in output.auxiliary)
+        given.append(output)
         new = output.frames[:, :missing]
         parts.append(new)
         missing -= new.shape[1]
         context = torch.cat((context, new.clamp(0, 1) if clamp else new), dim=1)[:, -length:]
-    return Output(torch.cat(parts, dim=1), auxiliary)
+    auxiliary, scales = (tuple(part[:, :frames] for part in more) for more in (given[0].auxiliary, given[0].scales))
+    return Output(torch.cat(parts, dim=1), auxiliary, scales, given[0].kl)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
+
+from vidpred.training.figures import best_baseline
 
 INK, GRID = "#010101", "#020202"
 """Stand for `--ink-soft` and `--line` until the SVG is in the page."""
@@ -53,7 +56,8 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
             rows = rollout[rollout["model"] == name].sort_values("step")
             first = colour == PALETTE[0]
             axes.plot(
-                rows["step"], rows[metric], color=colour, marker="o", markersize=4 if first else 3,
+                rows["step"], rows[metric], color=colour, marker="o" if len(rows) <= 20 else "",
+                markersize=4 if first else 3,
                 linewidth=2.4 if first else 1.5, label=name, zorder=3 if first else 2,
             )  # fmt: skip
         axes.set(xlabel="steps ahead", ylabel=label)
@@ -63,17 +67,18 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
 
 
 def training_chart(training: pd.DataFrame, name: str) -> str:
-    """Validation PD over steps, beside copying the last frame on the same windows."""
+    """Validation PD over steps, beside the best baseline on the same windows."""
     with rc_context(_STYLE):
         figure, axes = _axes(5.2, 3.2)
         axes.plot(
             training["step"], training["val_perceptual_distance"], color=PALETTE[0], marker="o", markersize=4,
             linewidth=2.4, label=name, zorder=3,
         )  # fmt: skip
-        axes.axhline(training["val_copy_last"].iloc[-1], color=PALETTE[1], linewidth=1.5, label="copy_last")
+        bar, known = best_baseline({str(k): v for k, v in training.iloc[-1].items()}, prefix="val_")
+        axes.axhline(known, color=PALETTE[1], linewidth=1.5, label=bar)
         axes.set(xlabel="optimiser steps", ylabel="PD on validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), training["val_copy_last"].max()))
+        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), known))
         _legend(axes)
         return _svg(figure, "Perceptual distance on validation windows over training steps", "training")
 
@@ -105,8 +110,37 @@ def sweep_chart(trials: pd.DataFrame, best: int) -> str:
         return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
 
 
-def group_chart(gains: pd.Series[float]) -> str:
-    """The gain of every group of test clips as a bar, worst to best; above zero is better than copying."""
+def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) -> str:
+    """The gain in each tenth of the windows, from those in which least moves to those in which most does.
+
+    Args:
+        deciles: With columns model, decile, motion and gain (NaN where nothing moves).
+        models: In the order of their colours.
+        baseline: What gains are over; its mean distance is `motion`.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 2.8)
+        for name, colour in _coloured(models):
+            if name == baseline:
+                continue
+            rows = deciles[deciles["model"] == name].sort_values("decile")
+            first = colour == PALETTE[0]
+            axes.plot(
+                rows["decile"], rows["gain"], color=colour, marker="o", markersize=5 if first else 4,
+                linewidth=2.4 if first else 1.5, label=name, zorder=3 if first else 2,
+            )  # fmt: skip
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_ylim(bottom=max(-1.0, axes.get_ylim()[0]))  # a ratio to next to nothing would flatten all others
+        of_each = deciles.drop_duplicates("decile").sort_values("decile")
+        axes.set_xticks(of_each["decile"], [f"{motion:.1f}" for motion in of_each["motion"]])
+        axes.set(xlabel=f"PD of {baseline} in each part, from the windows that move least to those that move most")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(axes)
+        return _svg(figure, f"Gain over {baseline} by how much moves", "deciles")
+
+
+def group_chart(gains: pd.Series[float], baseline: str) -> str:
+    """The gain of every group of test clips as a bar, worst to best; above zero is better than the baseline."""
     with rc_context(_STYLE):
         figure, axes = _axes(10.6, 2.2)
         ordered = np.sort(gains.to_numpy())
@@ -118,7 +152,81 @@ def group_chart(gains: pd.Series[float]) -> str:
         axes.set_xlabel(f"the {groups} of the test part, worst to best")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
-        return _svg(figure, "Gain over copy_last for every group of the test part", "groups")
+        return _svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
+
+
+def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[float], bar: str) -> str:
+    """The gain over a baseline in parts of the windows ordered by motion, a line a model.
+
+    Args:
+        gains: Of each model, a gain for each part; None where nothing moves.
+        motion: The baseline's mean distance in each part, written below it.
+        bar: The baseline's name.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 3.4)
+        parts = range(1, len(motion) + 1)
+        for name, colour in _coloured(list(gains)):
+            known = [np.nan if gain is None else gain for gain in gains[name]]
+            axes.plot(parts, known, color=colour, marker="o", markersize=4, linewidth=1.8, label=name)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_ylim(
+            bottom=max(-1.0, axes.get_ylim()[0])
+        )  # a still part, where gains are ratios to little, is no scale
+        axes.set_xticks(list(parts), [f"{i}\n{moved:.1f}" for i, moved in zip(parts, motion, strict=True)])
+        axes.set_xlabel(f"tenth of the windows by motion, and the mean PD of {bar} in it")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _legend(axes)
+        return _svg(figure, f"Gain over {bar} by motion, of {', '.join(gains)}", "motion")
+
+
+def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, float]) -> str:
+    """PD beside multiply-adds, a named point a model.
+
+    Args:
+        models: Multiply-adds and PD of each.
+        levels: PD of those that compute next to nothing, as lines across.
+    """
+    with rc_context(_STYLE):
+        figure, axes = _axes(10.6, 4.2)
+        for i, (name, distance) in enumerate(levels.items(), 1):
+            axes.axhline(distance, color=PALETTE[i], linewidth=1.3, linestyle="--")
+            axes.annotate(
+                name, (1, distance), xycoords=("axes fraction", "data"), xytext=(-4, 3), textcoords="offset points",
+                ha="right", fontsize=9,
+            )  # fmt: skip
+        axes.set(xscale="log", xlabel="multiply-adds of one predicted frame", ylabel="PD")
+        axes.margins(x=0.12)
+        places = np.array(list(models.values()))
+        axes.scatter(places[:, 0], places[:, 1], color=PALETTE[0], s=30, zorder=3)
+        axes.set_ylim(bottom=0)
+        figure.draw_without_rendering()  # only then it is known where a point comes to lie
+        points = axes.transData.transform(places) * 72 / figure.dpi
+        for (name, place), lift in zip(models.items(), _lifts(points, list(models)), strict=True):
+            axes.annotate(name, place, xytext=(6, lift), textcoords="offset points", fontsize=9, va="center")
+        return _svg(figure, "PD of every model beside its multiply-adds", "cost")
+
+
+def _lifts(points: NDArray[np.float64], names: Sequence[str]) -> list[float]:
+    """How far up from its point each name is written, so that names do not lie on each other: all lengths in points.
+
+    Args:
+        points: (N, 2) where the points lie.
+        names: Written to their right, in 9 points.
+    """
+    high, wide = 11.0, 5.5
+    taken: list[tuple[float, float, float]] = []
+    lifts = []
+    for (x, y), name in zip(points, names, strict=True):
+        right = x + 6 + wide * len(name)
+        free = (
+            lift
+            for lift in sorted(np.arange(-4, 5) * high / 2, key=abs)
+            if all(abs(y + lift - other) >= high or right < left or x > end for left, end, other in taken)
+        )
+        lifts.append(float(next(free, 0.0)))
+        taken.append((x, right, y + lifts[-1]))
+    return lifts
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:

@@ -12,6 +12,9 @@ import yaml
 
 from vidpred.errors import UserError
 
+LESSONS = 7
+"""Validations in the filmstrip of learning at the most."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -26,7 +29,19 @@ class Picture:
     moving: bytes
     """GIF: left the truth, right the context and then the prediction."""
     strip: bytes
-    """PNG: the same as a filmstrip."""
+    """PNG: the same as a filmstrip, of some steps only where there are many."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A row of the filmstrip of learning."""
+
+    step: int | None
+    """Of the validation; None: what was seen, or what really happened."""
+    label: str
+    """Where there is no step."""
+    strip: bytes
+    """PNG: a frame a clip."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +70,14 @@ class Inputs:
     """A row a step ahead and model."""
     sources: pd.DataFrame
     """A row an input: name, status (kept, dropped, failed), reason."""
+    deciles: pd.DataFrame
+    """A row a model and tenth of the test windows, sorted by how much moves."""
     pictures: list[Picture]
     """In the order of the page."""
+    restored: bytes | None
+    """PNG: frames above what an autoencoder gives back of them; None: the model is none."""
+    learning: list[Lesson]
+    """Of the same validation clips, in the order of the page; empty where training kept no pictures."""
     params: dict[str, Any]
     """params.yaml without `resources`, which changes no result."""
 
@@ -80,7 +101,10 @@ def read_inputs(root: Path) -> Inputs:
         windows=_table(root / "data/evaluation/windows.parquet", "evaluate"),
         rollout=_table(root / "data/evaluation/rollout.parquet", "evaluate"),
         sources=_table(root / "data/shards/sources.parquet", "transcode"),
+        deciles=_table(root / "data/evaluation/deciles.parquet", "evaluate"),
         pictures=_pictures(root / "data/evaluation/pictures"),
+        restored=_if_there(root / "data/evaluation/pictures/restored.png"),
+        learning=_learning(root / "models/trained/filmstrip"),
         params=params,
     )
 
@@ -113,6 +137,24 @@ def _table(path: Path, stage: str) -> pd.DataFrame:
         raise UserError(f"{path} is not there: `dvc repro {stage}` makes it") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
+
+
+def _if_there(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _learning(folder: Path) -> list[Lesson]:
+    """From what was seen, over the first validation and the last, to what happened; `LESSONS` of them at the most."""
+    steps = sorted(path for path in folder.glob("*.png") if path.stem.isdecimal())
+    if not steps:
+        return []
+    last = len(steps) - 1
+    shown = sorted({round(last * i / (LESSONS - 1)) for i in range(LESSONS)})
+    return [
+        Lesson(None, "last frame seen", (folder / "seen.png").read_bytes()),
+        *(Lesson(int(steps[i].stem), "", steps[i].read_bytes()) for i in shown),
+        Lesson(None, "what happened", (folder / "truth.png").read_bytes()),
+    ]
 
 
 def _pictures(folder: Path) -> list[Picture]:

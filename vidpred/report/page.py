@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,24 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
-from vidpred.training.figures import HIGHER_IS_BETTER, NOTHING_MOVES, UNITS, gain_in_words, relative_gain
+from vidpred.training.figures import (
+    BASELINES,
+    FURTHER_HIGHER_IS_BETTER,
+    FURTHER_UNITS,
+    HIGHER_IS_BETTER,
+    NOTHING_MOVES,
+    UNITS,
+    gain_in_words,
+    relative_gain,
+    verdict,
+)
 from vidpred.workspace import atomic
 
-BASELINES = ("copy_last", "flow_gate")
+_BARS = {
+    "copy_last": "copying the last frame",
+    "copy_first": "copying the first frame",
+    "average": "averaging both frames",
+}
 LISTED = 200
 """Set-aside files named in the page; the others are counted."""
 
@@ -44,8 +58,25 @@ _SHOWN = {
     "gdl": ("GDL", "{:.4f}"),
     "sharpness_db": ("Sharpness", "{:.2f}"),
     "edge_contrast": ("Edge contrast", "{:.4f}"),
+    "capped_share": ("Frames at 60 dB", "{:.1%}"),
+    "ms_ssim3": ("MS-SSIM, 3 scales", "{:.4f}"),
+    "residual_bpp": ("Residual", "{:.3f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+    "pd_moving": ("PD, moving", "{:.2f}"),
+    "psnr_moving_db": ("PSNR, moving", "{:.2f}"),
+    "ssim_moving": ("SSIM, moving", "{:.4f}"),
+    "moving_share": ("Pixels that move", "{:.1%}"),
+    "ssim_openstl": ("SSIM as OpenSTL", "{:.4f}"),
+    "mse_sum": ("MSE, summed", "{:.2f}"),
+    "mae_sum": ("MAE, summed", "{:.2f}"),
+    "l2_sum": ("L2, summed", "{:.2f}"),
+    "total_loss": ("L2 + GDL, summed", "{:.2f}"),
 }
 """Heading and form; one that is not here has its own name."""
+_FIRST = (
+    "perceptual_distance", "psnr_db", "ssim", "lpips", "pd_moving", "psnr_moving_db", "ssim_moving", "residual_bpp"
+)  # fmt: skip
+"""What people look at; the other metrics fold out."""
 
 
 def write_report(inputs: Inputs, path: Path, *, title: str) -> None:
@@ -66,8 +97,10 @@ def render(inputs: Inputs, *, title: str) -> str:
 
 def _content(inputs: Inputs) -> dict[str, Any]:
     name: str = inputs.metrics["model"]["name"]
-    models = list(dict.fromkeys([name, *BASELINES]))
-    gains = group_gains(inputs.windows, name)
+    kind = inputs.params["task"].get("kind", "predict")
+    models = list(dict.fromkeys([name, *BASELINES[kind], "flow_gate"]))
+    judged = verdict(inputs.metrics)
+    gains = group_gains(inputs.windows, name, judged.baseline)
     set_aside = inputs.sources[inputs.sources["status"] != "kept"]
     best = int(inputs.trials["trial"].iloc[int(inputs.trials["perceptual_distance"].argmin())])
     drawn = {
@@ -75,10 +108,14 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "rollout_psnr": charts.rollout_chart(inputs.rollout, models, "psnr_db", "PSNR, dB"),
         "training": charts.training_chart(inputs.training, name),
         "sweep": charts.sweep_chart(inputs.trials, best),
-        "groups": charts.group_chart(gains),
+        "groups": charts.group_chart(gains, judged.baseline),
+        "deciles": charts.decile_chart(inputs.deciles, models, judged.baseline),
     }
     return {
         "metrics": inputs.metrics,
+        "judged": judged,
+        "bar": _BARS.get(judged.baseline, judged.baseline),
+        "between": kind == "interpolate",
         "name": name,
         "models": models,
         "best_step": inputs.training.iloc[int(inputs.training["val_perceptual_distance"].argmin())].to_dict(),
@@ -86,7 +123,11 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         if inputs.receipt["alias"]
         else "models/trained",
         "worst_pd": max(inputs.metrics["test"][m]["perceptual_distance"] for m in models),
-        "table": metric_table(inputs.metrics["test"], models),
+        "table": metric_table(inputs.metrics["test"], models, only=_FIRST),
+        "further": metric_table(inputs.metrics["test"], models, leave_out=_FIRST),
+        "protocol": protocol_rows(inputs.metrics, models),
+        "learning": lessons(inputs),
+        "restored": _data_uri(inputs.restored, "image/png") if inputs.restored else "",
         "charts": {key: Markup(svg) for key, svg in drawn.items()},
         "groups_ahead": int((gains > 0).sum()),
         "groups": len(gains),
@@ -119,20 +160,33 @@ def _content(inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def group_gains(windows: pd.DataFrame, name: str) -> pd.Series[float]:
-    """PD's relative gain over copy_last for each group in which something moves, on the same windows of both."""
+def group_gains(windows: pd.DataFrame, name: str, baseline: str = "copy_last") -> pd.Series[float]:
+    """PD's relative gain over a baseline for each group in which something moves, on the same windows of both."""
     mine, copied = (
-        windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean()
-        for model in (name, "copy_last")
+        windows[windows["model"] == model].groupby("group")["perceptual_distance"].mean() for model in (name, baseline)
     )
     gains = {str(g): relative_gain(float(mine[g]), float(copied[g])) for g in copied.index}
     return pd.Series({g: gain for g, gain in gains.items() if gain is not None}, dtype=float)
 
 
-def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> dict[str, Any]:
-    """Headings and rows of the table of all metrics; in each column the best figure is marked."""
+def metric_table(
+    test: Mapping[str, Mapping[str, float]],
+    models: list[str],
+    *,
+    only: Collection[str] | None = None,
+    leave_out: Collection[str] = (),
+) -> dict[str, Any]:
+    """Headings and rows of a table of metrics; in each column the best figure is marked.
+
+    Args:
+        test: Model to metric to figure.
+        models: A row each; only metrics that all of them have are shown.
+        only: Those that are shown, in this order; None: all, as `UNITS` and `FURTHER_UNITS` have them.
+        leave_out: Those that are not.
+    """
     measured = [metric for metric in test[models[0]] if all(metric in test[m] for m in models)]
-    order = list(UNITS)
+    order = [*UNITS, *FURTHER_UNITS] if only is None else list(only)
+    measured = [metric for metric in measured if metric not in leave_out and (only is None or metric in only)]
     names = sorted(measured, key=lambda metric: order.index(metric) if metric in order else len(order))
     shown = [(metric, _how(metric)) for metric in names]
     best = {}
@@ -144,16 +198,52 @@ def metric_table(test: Mapping[str, Mapping[str, float]], models: list[str]) -> 
         "rows": [
             {
                 "name": model,
-                "cells": [(how.form.format(test[model][m]), best.get(m) == test[model][m]) for m, how in shown],
+                "cells": [(_formed(how, test[model][m]), best.get(m) == test[model][m]) for m, how in shown],
             }
             for model in models
         ],
     }
 
 
+def _formed(how: Metric, value: float) -> str:
+    return how.form.format(value).replace("%", " %")
+
+
 def _how(metric: str) -> Metric:
     label, form = _SHOWN.get(metric, (metric, "{:.4g}"))
-    return Metric(label, UNITS.get(metric, ""), HIGHER_IS_BETTER.get(metric), form)
+    units, better = UNITS | FURTHER_UNITS, HIGHER_IS_BETTER | FURTHER_HIGHER_IS_BETTER
+    return Metric(label, units.get(metric, ""), better.get(metric), form)
+
+
+def protocol_rows(metrics: Mapping[str, Any], models: list[str]) -> list[dict[str, Any]]:
+    """What a published protocol prints of each model, step after step; empty where none is asked for."""
+    if "protocol" not in metrics:
+        return []
+    forms = {"psnr_db": "{:.2f}", "ssim": "{:.4f}", "sharpness_db": "{:.2f}"}
+    return [
+        {
+            "name": model,
+            "cells": [
+                "–" if step[name] is None else form.format(step[name])
+                for step in metrics["protocol"]["steps"][model]
+                for name, form in forms.items()
+            ],
+        }
+        for model in models
+    ]
+
+
+def lessons(inputs: Inputs) -> list[dict[str, str]]:
+    """The rows of the filmstrip of learning, each with its step and PD on validation."""
+    distances = dict(zip(inputs.training["step"], inputs.training["val_perceptual_distance"], strict=True))
+    return [
+        {
+            "label": lesson.label if lesson.step is None else f"step {lesson.step:,}",
+            "note": f"PD {distances[lesson.step]:.2f}" if lesson.step in distances else "",
+            "strip": _data_uri(lesson.strip, "image/png"),
+        }
+        for lesson in inputs.learning
+    ]
 
 
 def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:

@@ -2,46 +2,40 @@
 
 A clip is brought to the model's size and frame rate; its last frames are the context. The result shows the clip in a
 grey border and what is predicted in a green one. Side by side, the clip's own last frames are predicted from those
-before: left what happened, right what was predicted, with the figures.
+before: left what happened, right what was predicted, with the figures. A model that interpolates gives the clip at
+twice its frame rate instead (`serving.between`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vidpred.data import encode, launch, media
+from vidpred.data import encode, media
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
 from vidpred.evaluation.pictures import GREEN, GREY, bordered
+from vidpred.serving.between import fill
+from vidpred.serving.clip import Job, figures_beside, read_clip
 from vidpred.serving.predictor import FramePredictor
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 600
-"""So much of a clip is read."""
 SHOWN = 100
 """Known frames in the result, at the most: the last ones."""
+FRAMES = 5
+"""Frames predicted where nobody says how many."""
 _KINDS = (".gif", ".mp4")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One clip and where its result goes."""
-
-    source: Path
-    target: Path
 
 
 def predict_files(
     model: str,
     inputs: Sequence[Path],
     *,
-    frames: int,
+    frames: int | None = None,
     output: Path | None = None,
     side_by_side: bool = False,
     fps: float | None = None,
@@ -52,11 +46,12 @@ def predict_files(
     Args:
         model: As `FramePredictor.load` takes it.
         inputs: GIFs, videos, or folders of them.
-        frames: How many to predict.
+        frames: How many to predict; None: 5. Not for a model that interpolates.
         output: A .gif or .mp4 for one input; a folder for several. None: `<name>-predicted.gif` in the current folder,
             or the folder `predicted`.
-        side_by_side: Whether to predict the clip's own last frames beside the truth instead.
-        fps: Frames per second at which clips are read; None: the model's, else the clip's own.
+        side_by_side: Whether to predict the clip's own last frames (or every second one) beside the truth instead.
+        fps: Frames per second at which clips are read; None: the model's, else the clip's own; of a model that
+            interpolates the clip's own, but side by side.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
@@ -65,7 +60,7 @@ def predict_files(
     Raises:
         UserError: the model cannot be had, or the options make no sense.
     """
-    if frames < 1:
+    if frames is not None and frames < 1:
         raise UserError(f"--frames {frames}: ask for at least 1")
     if fps is not None and not 0 < fps <= 240:
         raise UserError(f"--fps {fps:g}: give more than 0, at most 240")
@@ -77,11 +72,16 @@ def predict_files(
         return 1
     jobs = _jobs(sources, output, several=several)  # before the model, which takes seconds
     predictor = FramePredictor.load(model, device=device)
+    if predictor.task.between and frames is not None:
+        raise UserError(f"--frames {frames}: {model} puts one frame between any two of a clip: leave --frames out")
     failed = len(problems)
     with progress("predicting", len(jobs)) as advance:
         for job in jobs:
             try:
-                told = _predict(predictor, job, frames, side_by_side=side_by_side, fps=fps)
+                if predictor.task.between:
+                    told = fill(predictor, job, side_by_side=side_by_side, fps=fps)
+                else:
+                    told = _predict(predictor, job, frames or FRAMES, side_by_side=side_by_side, fps=fps)
                 log.info("%s", told)
             except media.MediaError as error:  # a short reason, without the file's name
                 log.error("%s: %s", job.source, error)
@@ -152,7 +152,7 @@ def _predict(predictor: FramePredictor, job: Job, count: int, *, side_by_side: b
     Raises:
         UserError: the clip cannot be read or is too short, or the result cannot be written.
     """
-    clip, rate = _read(predictor, job.source, fps)
+    clip, rate = read_clip(predictor, job.source, fps or predictor.fps)
     context, interval = predictor.task.context, predictor.task.interval
     clip = clip[(len(clip) - 1) % interval :: interval]
     needed = context + (count if side_by_side else 0)
@@ -173,42 +173,8 @@ def _predict(predictor: FramePredictor, job: Job, count: int, *, side_by_side: b
     if side_by_side:
         truth = clip[-count:]
         continued = np.concatenate([bordered(np.concatenate([shown, truth]), GREY), continued], axis=2)
-        told += f"; {_figures(truth, predicted, np.repeat(known[-1:], count, axis=0))}"
+        copied = {"copying the last frame": np.repeat(known[-1:], count, axis=0)}
+        told += f"; {figures_beside(truth, predicted, copied)}"
     job.target.parent.mkdir(parents=True, exist_ok=True)
     encode.write_video(job.target, continued, rate / interval)
     return told
-
-
-def _read(predictor: FramePredictor, source: Path, fps: float | None) -> tuple[np.ndarray, float]:
-    """A clip at the model's size: uint8 (T, H, W, 3), and its frames per second."""
-    ffmpeg = launch.any_ffmpeg()
-    facts = media.facts(source, ffmpeg=ffmpeg)
-    rate = fps or predictor.fps
-    clip = media.decode(
-        source,
-        height=predictor.task.height,
-        width=predictor.task.width,
-        ffmpeg=ffmpeg,
-        fps=rate,
-        fit=predictor.info.get("fit", "crop"),
-        max_seconds=MAX_SECONDS,
-    )
-    if facts.seconds is not None and facts.seconds > MAX_SECONDS:
-        log.warning("%s is longer than %d minutes: what follows these is predicted", source, MAX_SECONDS // 60)
-    return clip, rate or facts.fps
-
-
-def _figures(truth: np.ndarray, predicted: np.ndarray, copied: np.ndarray) -> str:
-    """How far the prediction is off, beside what copying the last frame gives."""
-    import torch
-
-    from vidpred.training.metrics import score
-    from vidpred.types import to_float
-
-    target = to_float(torch.from_numpy(truth.copy()))[None]
-    mine, copy = (score(to_float(torch.from_numpy(frames.copy()))[None], target) for frames in (predicted, copied))
-    pd, psnr = "perceptual_distance", "psnr_db"
-    return (
-        f"PD {mine[pd].mean():.2f} (copying the last frame: {copy[pd].mean():.2f}), "
-        f"PSNR {mine[psnr].mean():.2f} dB ({copy[psnr].mean():.2f})"
-    )

@@ -3,6 +3,8 @@
     predictor = FramePredictor.load("models:/vidpred@champion")
     following = predictor.predict(frames, 5)  # uint8 (T, H, W, 3) → uint8 (5, H, W, 3)
 
+A model that interpolates has `between(frames)` instead, which gives the T - 1 frames between those.
+
 The weights come from a registry or a folder, the code is the installed one.
 """
 
@@ -23,6 +25,9 @@ from vidpred.models.rollout import rollout
 from vidpred.tracking.download import download
 from vidpred.training.device import choose_device
 from vidpred.types import Predictor, to_float, to_uint8
+
+_AT_ONCE = 32
+"""Frames made at once."""
 
 
 class FramePredictor:
@@ -73,14 +78,13 @@ class FramePredictor:
             uint8 (count, H, W, 3).
 
         Raises:
-            UserError: too few frames, or fewer than one asked for.
+            UserError: too few frames, fewer than one asked for, or a model that interpolates.
             ValueError: frames of another type or size.
         """
         task = self.task
-        if frames.dtype != np.uint8 or frames.shape[1:] != (task.height, task.width, 3):
-            raise ValueError(
-                f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, {task.height}, {task.width}, 3)"
-            )
+        self._check(frames)
+        if task.between:
+            raise UserError("this model gives frames between others, none that follow: ask for `between`")
         if len(frames) < task.context:
             raise UserError(f"{len(frames)} frames are too few: the model looks at {task.context}")
         if count < 1:
@@ -89,6 +93,39 @@ class FramePredictor:
         output = rollout(self._model, to_float(known[None]), count, flow=self._flow, clamp=True)
         out: np.ndarray = to_uint8(output.frames[0]).movedim(-3, -1).cpu().numpy()
         return out
+
+    @torch.inference_mode()
+    def between(self, frames: np.ndarray) -> np.ndarray:
+        """The frame between each and the next.
+
+        Args:
+            frames: uint8 (T, H, W, 3), RGB.
+
+        Returns:
+            uint8 (T - 1, H, W, 3).
+
+        Raises:
+            UserError: a single frame, or a model that predicts what follows.
+            ValueError: frames of another type or size.
+        """
+        self._check(frames)
+        if not self.task.between:
+            raise UserError("this model predicts the frames that follow, none between others: ask for `predict`")
+        if len(frames) < 2:
+            raise UserError(f"{len(frames)} frame has nothing between: give at least 2")
+        out = np.empty((len(frames) - 1, *frames.shape[1:]), np.uint8)
+        for start in range(0, len(out), _AT_ONCE):
+            some = out[start : start + _AT_ONCE]
+            known = torch.from_numpy(frames[start : start + len(some) + 1].copy()).to(self.device)
+            shown = to_float(known)
+            output = rollout(self._model, torch.stack((shown[:-1], shown[1:]), dim=1), 1, flow=self._flow)
+            some[...] = to_uint8(output.frames[:, 0]).movedim(-3, -1).cpu().numpy()
+        return out
+
+    def _check(self, frames: np.ndarray) -> None:
+        size = (self.task.height, self.task.width, 3)
+        if frames.dtype != np.uint8 or frames.shape[1:] != size:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, {size[0]}, {size[1]}, 3)")
 
     def _flow(self, context: Tensor) -> Tensor:
         from vidpred.data.clips import flow_of  # imports what most models do without

@@ -24,6 +24,7 @@ from vidpred.evaluation.intervals import beats, paired_gain, why_not
 from vidpred.evaluation.scoring import score_model
 from vidpred.models.files import load_model, task_from
 from vidpred.tracking.package import SEEN
+from vidpred.training.figures import verdict
 from vidpred.types import Window
 
 CHAMPION: Final = "champion"
@@ -88,11 +89,12 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
         champion: The present champion's folder; None: there is none.
         called: The champion, in the reason.
     """
-    if not bench.metrics["beats_copy_last"]:
+    bar, _, ahead = verdict(bench.metrics)
+    if not ahead:
         why = bench.metrics.get("why_not") or "the interval of its gain holds zero"
-        return Decision(None, f"it does not beat copy_last: {why}")
+        return Decision(None, f"it does not beat {bar}: {why}")
     if champion is None:
-        return Decision(CHAMPION, "it beats copy_last, and there was no champion")
+        return Decision(CHAMPION, f"it beats {bar}, and there was no champion")
     try:
         model, info = load_model(champion)
         seen = json.loads((champion / SEEN).read_bytes())
@@ -124,7 +126,7 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
     same = "the one test window" if len(mine) == 1 else f"the same {len(mine)} test windows"
     told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on {same}"
     if beats(gain):
-        return Decision(CHAMPION, f"it beats copy_last and {called}: {told}", against)
+        return Decision(CHAMPION, f"it beats {bar} and {called}: {told}", against)
     return Decision(None, f"it does not beat {called}: {told}; {why_not(gain)}", against)
 
 

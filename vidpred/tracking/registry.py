@@ -23,6 +23,7 @@ from vidpred.tracking.download import IDENTITY_TAG, download, fetch, find
 from vidpred.tracking.gate import CHALLENGER, CHAMPION, Bench, Decision, decide, seen_by
 from vidpred.tracking.package import SEEN, package
 from vidpred.tracking.runs import Tracker
+from vidpred.training.figures import verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -158,10 +159,10 @@ def _create(
 
 
 def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVersion | None, bench: Bench) -> Decision:
-    if present is None or not bench.metrics["beats_copy_last"]:
+    if present is None or not verdict(bench.metrics).beats:
         return decide(bench, None)
     if version is not None and present.version == version.version:
-        return _again(version)
+        return _again(version, verdict(bench.metrics).baseline)
     called = f"the champion (version {present.version})"
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
         folder = Path(temporary)
@@ -175,10 +176,10 @@ def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVe
         return decide(bench, folder, called=called)
 
 
-def _again(champion: ModelVersion) -> Decision:
+def _again(champion: ModelVersion, bar: str) -> Decision:
     """What the present champion got its alias for."""
     if champion.tags.get(DECISION_TAG) != CHAMPION:
-        return Decision(CHAMPION, "it beats copy_last, and was made champion by hand")
+        return Decision(CHAMPION, f"it beats {bar}, and was made champion by hand")
     return Decision(CHAMPION, champion.tags[REASON_TAG], json.loads(champion.tags.get(AGAINST_TAG, "{}")))
 
 
@@ -195,11 +196,12 @@ def _apply(client: MlflowClient, version: ModelVersion, decision: Decision) -> N
 
 
 def _figures(info: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float]:
+    bar, gain, _ = verdict(metrics)
     return {
         "perceptual_distance": metrics["test"][info["name"]]["perceptual_distance"],
-        "copy_last_perceptual_distance": metrics["test"]["copy_last"]["perceptual_distance"],
-        "gain_pooled": metrics["over_copy_last"]["pooled"],
-        "gain_macro": metrics["over_copy_last"]["macro"],
+        f"{bar}_perceptual_distance": metrics["test"][bar]["perceptual_distance"],
+        "gain_pooled": gain["pooled"],
+        "gain_macro": gain["macro"],
     }
 
 

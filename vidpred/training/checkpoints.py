@@ -28,7 +28,7 @@ def save(folder: Path, step: int, tensors: dict[str, Tensor], numbers: dict[str,
     save_file(
         {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, part / "state.safetensors"
     )
-    (part / "state.json").write_text(json.dumps(numbers | {"step": step}, indent=2, sort_keys=True))
+    (part / "state.json").write_text(json.dumps(numbers | {"step": step}, indent=2))
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
     for old in _all(folder)[:-keep]:

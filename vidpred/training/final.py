@@ -1,7 +1,7 @@
 """The chosen configuration at the full budget, kept as a model folder.
 
-In: best.yaml of the sweep, or the model that `train` names. Out: `model.safetensors`, `model.json` and
-`metrics.jsonl`; and `curves.csv` for plots.
+In: best.yaml of the sweep, or the model that `train` names. Out: `model.safetensors`, `model.json`,
+`metrics.jsonl` and the pictures of `filmstrip.py`; and `curves.csv` for plots.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from vidpred.config import TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
+from vidpred.training.budget import steps_within
 from vidpred.training.data import Data
+from vidpred.training.figures import BASELINES, best_baseline
+from vidpred.training.filmstrip import FOLDER, copy_rows
 from vidpred.training.loop import Row, Trainer
 from vidpred.workspace import fresh_folder
 
@@ -78,20 +81,20 @@ def train_model(
         Stopped: `should_stop` said so; a checkpoint is written.
         UserError: the loss stays without a finite value.
     """
-    torch.manual_seed(choice.params.seed)
-    model = zoo.build(choice.model, choice.config, data.task)
-    trainer = Trainer(
-        model,
-        data,
-        choice.params,
-        steps=choice.params.steps,
-        device=device,
-        folder=folder,
-        checkpoint_every=checkpoint_every,
-    )
+    params = choice.params
+
+    def build(steps: int, folder: Path) -> Trainer:
+        torch.manual_seed(params.seed)
+        model = zoo.build(choice.model, choice.config, data.task)
+        return Trainer(
+            model, data, params, steps=steps, device=device, folder=folder, checkpoint_every=checkpoint_every
+        )
+
+    steps = params.steps if params.minutes is None else steps_within(params.minutes, build, folder)
+    trainer = build(steps, folder)
     log.info(
         "training %s: %s parameters, %d steps of %d windows on %s in %s",
-        choice.model, f"{zoo.parameters(model):,}", trainer.steps, choice.params.batch_size, device,
+        choice.model, f"{trainer.parameters:,}", steps, params.batch_size, device,
         str(trainer.dtype).removeprefix("torch."),
     )  # fmt: skip
     trainer.run(on_evaluation=on_evaluation, should_stop=should_stop)
@@ -101,9 +104,12 @@ def train_model(
 def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) -> dict[str, Any]:
     """Writes the model folder and the curves; returns figures for a summary."""
     best = trainer.best
-    watched = ("val_perceptual_distance", "val_copy_last", "val_gain", "val_psnr_db")
+    bars = (f"val_{name}" for name in BASELINES[trainer.data.task.kind])
+    watched = ("val_perceptual_distance", *bars, "val_gain", "val_psnr_db")
     figures = {k: best[k] for k in watched if k in best}
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
+    if trainer.step < trainer.steps:
+        training["ended_at"] = trainer.step
     fresh_folder(out)
     save_model(
         out,
@@ -121,10 +127,12 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         },
     )
     shutil.copyfile(trainer.folder / "metrics.jsonl", out / "metrics.jsonl")
+    copy_rows(trainer, out / FOLDER)
     curves.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(trainer.rows).to_csv(curves, index=False)
     if "val_gain" not in best:
         log.warning("nothing moves in the validation windows: copying the last frame cannot be beaten there")
     elif best["val_gain"] <= 0:
-        log.warning("the model is no better than copying the last frame: train longer, or see docs/training.md")
-    return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training
+        bar = best_baseline(best, prefix="val_")[0]
+        log.warning("the model is no better than %s: train longer, or see docs/training.md", bar)
+    return {"model": choice.model, "parameters": trainer.parameters} | training

@@ -13,41 +13,39 @@ import copy
 import json
 import logging
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from vidpred.config import TrainParams
-from vidpred.data.clips import Sample, TrainSampler, flow_for, make_batch, prefetched, read_windows
+from vidpred.data.clips import Sample
 from vidpred.data.flow_store import Quantised, stored_flow
 from vidpred.errors import UserError
-from vidpred.models.rollout import rollout
-from vidpred.training import checkpoints
+from vidpred.models import zoo
+from vidpred.training import checkpoints, pace, stages, validation
+from vidpred.training.adversary import Adversary, part
+from vidpred.training.compiled import Compiled
+from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
-from vidpred.training.device import choose_precision
-from vidpred.training.figures import NOTHING_MOVES, gain_in_words, relative_gain
-from vidpred.training.losses import weighted
-from vidpred.training.metrics import score
+from vidpred.training.figures import BASELINES
+from vidpred.training.objective import Objective
+from vidpred.training.peers import Alone, Peers, average_gradients, averaged
+from vidpred.training.player import Player
 from vidpred.training.schedule import learning_rate
-from vidpred.types import Batch, Predictor
+from vidpred.training.stages import JOINT, Stage
+from vidpred.training.validation import Row
+from vidpred.types import Predictor
 from vidpred.workspace import atomic
+
+__all__ = ["NAN_LIMIT", "Row", "Stopped", "Trainer"]
 
 log = logging.getLogger(__name__)
 
-_WATCHED = ("perceptual_distance", "psnr_db")
-"""Metrics that validation computes."""
 NAN_LIMIT = 20
 """Steps in a row without a finite loss before the run is given up."""
-
-Row = dict[str, float]
-"""What one validation found: step, loss, val_perceptual_distance, …; val_gain only where something moves."""
 
 
 class Stopped(Exception):
@@ -65,9 +63,11 @@ class Trainer:
         device: Where to compute.
         folder: Where the run's state is kept; what is found there is gone on from.
         checkpoint_every: Steps between two checkpoints.
+        peers: Other workers that train the same model on their share of each batch; the first of them writes.
 
     Raises:
-        UserError: the stored flow that the model would be trained on is of other frames, or damaged.
+        UserError: the stored flow that the model would be trained on is of other frames, or damaged; or `params` asks
+            for stages or an adversary that the model does not have.
     """
 
     def __init__(
@@ -80,37 +80,64 @@ class Trainer:
         device: torch.device,
         folder: Path,
         checkpoint_every: int = 100,
+        peers: Peers | None = None,
     ) -> None:
         self.model = model.to(device).train()
+        self.parameters = zoo.parameters(model)  # of all stages: later some are frozen
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
         self.checkpoint_every = checkpoint_every
+        self.peers: Peers = peers or Alone()
+        if (goes := params.accumulate * self.peers.size) > params.batch_size:
+            raise UserError(
+                f"train.batch_size is {params.batch_size}, but is to be shared out over {goes} goes: raise it"
+            )
         self.stored = (
-            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.interval)
+            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.flow_interval)
             if model.needs_flow and data.flow_folder is not None
             else None
         )
         if self.stored is not None and params.augment.reverse:
             log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
-        self.dtype = choose_precision(params.precision, device)
-        self.loss = weighted(params.loss)
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": params.weight_decay},
-                {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=params.learning_rate,
-            fused=True,
-        )
-        self._names = {id(p): n for n, p in named}
+        if self.stored is not None and params.augment.stride > 1:
+            log.info("the stored flow leads back one interval only: frames stay that far apart (train.augment.stride)")
+        self.objective = Objective(self.model, data, params, device)
+        self.dtype, self.adversary = self.objective.dtype, self.objective.adversary
+        self.compiled = Compiled(self.model, wanted=params.compile)
+        self.plan = stages.planned(self.model, steps, params.stage_shares)
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0
-        self.val_baseline = math.nan
+        self.val_baselines: dict[str, float] = {}
         self.rows: list[Row] = []
-        self._losses: list[float] = []
+        self._seen: dict[str, list[float]] = {}
+        self._enter(0)
         folder.mkdir(parents=True, exist_ok=True)
+
+    # ---- stages
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that the last step was of; before any, the first."""
+        return self.plan[self._place]
+
+    def _enter(self, place: int) -> None:
+        """Begins a stage: its parameters move, all others stand still."""
+        self._place = place
+        named = stages.moving(self.model, self.stage)
+        self.player = Player(named, weight_decay=self.params.weight_decay, clip_norm=self.params.clip_norm)
+
+    @torch.no_grad()
+    def _next_stage(self) -> None:
+        """What a stage has trained is from now on its average: the next one builds on the weights that are kept."""
+        for mine, theirs in zip(self.model.parameters(), self.average.parameters(), strict=True):
+            mine.copy_(theirs)
+        self._enter(self._place + 1)
+
+    def jump(self, step: int) -> None:
+        """Goes on as if all steps up to this one had been taken; for those who only want to see how a step goes."""
+        self.step = step
+        self._enter(next(i for i, stage in enumerate(self.plan) if step < stage.last))
 
     # ---- one step
 
@@ -118,46 +145,67 @@ class Trainer:
         """One optimiser step; returns the loss.
 
         Args:
-            frames: uint8 (B, T + horizon, H, W, C).
+            frames: uint8 (B, T + horizon, H, W, C); of several workers each takes its share.
             flow: Of the context, as it was stored; None: it is computed if the model needs it.
 
         Raises:
             UserError: the loss has not been finite for `NAN_LIMIT` steps.
         """
-        torch.manual_seed(hash((self.params.seed, self.step)) % 2**63)  # hashes of integers are the same everywhere
+        if self.step == self.stage.last:
+            self._next_stage()
+        stage, rank = self.stage, self.peers.rank
+        key = (self.params.seed, self.step, rank) if rank else (self.params.seed, self.step)
+        torch.manual_seed(hash(key) % 2**63)  # hashes of integers are the same everywhere
         rate = learning_rate(
-            self.step, peak=self.params.learning_rate, warmup_steps=self.params.warmup_steps, steps=self.steps
+            self.step - stage.first,
+            peak=self.params.learning_rate,
+            warmup_steps=self.params.warmup_steps,
+            steps=stage.steps,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self._loss(self._batch(frames, flow))
+        goes = list(parts(Sample(frames, flow), rank=rank, workers=self.peers.size, accumulate=self.params.accumulate))
+        if self.adversary and stage.name == JOINT:
+            adversary = self.adversary
+            lost = self.compiled.attempt(lambda: self._teach(adversary, goes))
+            adversary.player.move(rate * self.params.discriminator_rate)  # not where it is not finite
+            self._note("discriminator", lost)
+        loss = self.compiled.attempt(lambda: self._descend(goes))
         self.step += 1
-        self.optimizer.zero_grad(set_to_none=True)
-        if not math.isfinite(loss.item()):  # before going backward: NaN coordinates crash grid_sample there
-            return self._skip()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip_norm)
-        if not math.isfinite(norm.item()):
+        if not math.isfinite(loss) or not self.player.move(rate):
             return self._skip()
         self.skipped_in_a_row = 0
-        self.optimizer.step()
         self._follow()
-        return loss.item()
-
-    def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
-        computed = self.data.flow if self.model.needs_flow else None
-        flow = computed if stored is None else stored
-        return make_batch(frames, context=self.data.task.context, device=self.device, flow=flow)
-
-    def _loss(self, batch: Batch) -> Tensor:
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-            follow = flow_for(batch, self.data.flow)
-            output = rollout(self.model, batch.context, batch.target.shape[1], flow=follow, target=batch.target)
-        loss = self.loss(output.frames.float(), batch.target)
-        for other in output.auxiliary:
-            known = batch.target[:, : other.shape[1]]
-            loss = loss + self.params.auxiliary_weight / len(output.auxiliary) * self.loss(other.float(), known)
         return loss
+
+    def _descend(self, goes: list[tuple[Sample, float]]) -> float:
+        """The loss of a batch, and its gradients; none of a loss that is not finite."""
+        self.player.still()
+        total = 0.0
+        for go, weight in goes:
+            found, told = self.objective.loss(self.objective.batch(go.frames, go.flow), self.stage)
+            loss = weight * found
+            total += averaged(self.peers, loss.item())[0]
+            if not math.isfinite(total):  # before going backward: NaN coordinates crash grid_sample there
+                break
+            loss.backward()
+            for name, value in told.items():
+                self._note(name, value)
+        else:
+            average_gradients(self.peers, self.player.parameters)
+        return total
+
+    def _teach(self, adversary: Adversary, goes: list[tuple[Sample, float]]) -> float:
+        """The discriminators' loss of a batch, and its gradients."""
+        adversary.player.still()
+        total = 0.0
+        for go, weight in goes:
+            loss = weight * self.objective.adversary_loss(adversary, self.objective.batch(go.frames, go.flow))
+            total += averaged(self.peers, loss.item())[0]
+            loss.backward()
+        average_gradients(self.peers, adversary.player.parameters)
+        return total
+
+    def _note(self, name: str, value: float) -> None:
+        self._seen.setdefault(name, []).append(value)
 
     def _skip(self) -> float:
         self.skipped_in_a_row += 1
@@ -172,44 +220,23 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The running average of the weights; early on it follows faster."""
-        decay = min(self.params.ema_decay, (1 + self.step) / (10 + self.step))
+        """The running average of the weights; early in a stage it follows faster. Frozen ones are their own average."""
+        step = self.step - self.stage.first
+        decay = min(self.params.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         for mine, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
             mine.copy_(theirs)
 
     # ---- validation
 
-    @torch.no_grad()
     def validate(self) -> Row:
-        """Scores the averaged weights on the validation windows, beside copying the last frame."""
-        sums = {"model": 0.0, "copy": 0.0, "psnr": 0.0}
-        task, count = self.data.task, 0
-        for start in range(0, len(self.data.val), 32):
-            windows = self.data.val[start : start + 32]
-            frames = read_windows(self.data.shards, windows, count=task.context + task.horizon, interval=task.interval)
-            batch = self._batch(frames)
-            with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
-                follow = flow_for(batch, self.data.flow)
-                output = rollout(self.average, batch.context, task.horizon, flow=follow, clamp=True)
-            found = score(output.frames, batch.target, only=_WATCHED)
-            sums["model"] += float(found["perceptual_distance"].mean(dim=1).sum())
-            sums["psnr"] += float(found["psnr_db"].mean(dim=1).sum())
-            if math.isnan(self.val_baseline):
-                copied = batch.context[:, -1:].expand_as(batch.target)
-                known = score(copied, batch.target, only=_WATCHED)
-                sums["copy"] += float(known["perceptual_distance"].mean(dim=1).sum())
-            count += len(windows)
-        if math.isnan(self.val_baseline):
-            self.val_baseline = sums["copy"] / count
-        distance = sums["model"] / count
-        gain = relative_gain(distance, self.val_baseline)
-        return {
-            "val_perceptual_distance": distance,
-            "val_copy_last": self.val_baseline,
-            **({} if gain is None else {"val_gain": gain}),
-            "val_psnr_db": sums["psnr"] / count,
-        }
+        """Scores the averaged weights on the validation windows, beside the baselines of the task."""
+        row = validation.validate(
+            self.average, self.data, self.stage, batch_of=self.objective.batch, dtype=self.dtype,
+            baselines=self.val_baselines, peers=self.peers,
+        )  # fmt: skip
+        self.val_baselines = {name: row[f"val_{name}"] for name in BASELINES[self.data.task.kind]}
+        return row
 
     # ---- state
 
@@ -217,36 +244,31 @@ class Trainer:
         """Writes a checkpoint of this moment into `folder`."""
         tensors = {f"model.{n}": t for n, t in self.model.state_dict().items()}
         tensors |= {f"average.{n}": t for n, t in self.average.state_dict().items()}
-        for parameter, state in self.optimizer.state.items():
-            tensors |= {f"optimizer.{self._names[id(parameter)]}.{k}": v for k, v in state.items()}
+        tensors |= {f"optimizer.{n}": t for n, t in self.player.tensors().items()}
+        if self.adversary:
+            tensors |= {f"adversary.{n}": t for n, t in self.adversary.tensors().items()}
         numbers = {
+            "stage": self._place,
             "best": self.best,
             "skipped_in_a_row": self.skipped_in_a_row,
             "rows": self.rows,
-            "losses": self._losses,
-            "val_baseline": None if math.isnan(self.val_baseline) else self.val_baseline,
+            "seen": self._seen,
+            "val_baselines": self.val_baselines,
         }
         return checkpoints.save(folder, self.step, tensors, numbers)
 
     def restore(self, checkpoint: Path) -> None:
         """Goes back to a checkpoint's moment."""
         tensors, numbers = checkpoints.load(checkpoint)
-        self.model.load_state_dict(_part(tensors, "model."))
-        self.average.load_state_dict(_part(tensors, "average."))
-        for parameter, name in ((p, self._names[id(p)]) for g in self.optimizer.param_groups for p in g["params"]):
-            state = _part(tensors, f"optimizer.{name}.")
-            if state:  # a parameter that never had a gradient has none
-                self.optimizer.state[parameter] = {k: self._placed(v, parameter) for k, v in state.items()}
+        self.model.load_state_dict(part(tensors, "model."))
+        self.average.load_state_dict(part(tensors, "average."))
+        self._enter(numbers["stage"])
+        self.player.restore(part(tensors, "optimizer."))
+        if self.adversary:
+            self.adversary.restore(part(tensors, "adversary."))
         self.step, self.best, self.rows = int(numbers["step"]), numbers["best"], numbers["rows"]
-        self.skipped_in_a_row, self._losses = numbers["skipped_in_a_row"], numbers["losses"]
-        baseline = numbers["val_baseline"]
-        self.val_baseline = math.nan if baseline is None else baseline
-
-    @staticmethod
-    def _placed(moment: Tensor, parameter: Tensor) -> Tensor:
-        """In the parameter's own memory layout: the fused optimiser walks both as flat memory."""
-        like = parameter if moment.shape == parameter.shape else moment.to(parameter.device)
-        return torch.empty_like(like, requires_grad=False).copy_(moment)
+        self.skipped_in_a_row, self._seen = numbers["skipped_in_a_row"], numbers["seen"]
+        self.val_baselines = numbers["val_baselines"]
 
     # ---- the run
 
@@ -273,73 +295,60 @@ class Trainer:
         if found:
             self.restore(found)
             log.info("going on from step %d of %d", self.step, self.steps)
-        with _bar(self) as tick:
-            pace = _Pace(self.params.batch_size)
-            batches = self._batches()
-            while self.step < self.steps:
-                with pace.waiting():
-                    _, sample = next(batches)
-                self._losses.append(self.train_step(sample.frames, sample.flow))
-                pace.steps += 1
-                tick(self.step)
-                if self.step % every == 0 or self.step == self.steps:
-                    self._evaluate(pace, on_evaluation)
-                    pace = _Pace(self.params.batch_size)
-                stop = should_stop() and self.step < self.steps
-                if stop or self.step % self.checkpoint_every == 0 or self.step == self.steps:
+        with pace.bar(first=self.step, steps=self.steps, batch_size=self.params.batch_size) as tick:
+            speed = pace.Pace(self.params.batch_size, self.device)
+            coming = batches(self.data, self.params, self.stored, first=self.step, steps=self.steps)
+            while not self.ended:
+                with speed.waiting():
+                    _, sample = next(coming)
+                self._note("loss", self.train_step(sample.frames, sample.flow))
+                speed.steps += 1
+                tick(self.step, validation.in_words(self.rows[-1]) if self.rows else "")
+                if self.step % every == 0 or self.step == self.stage.last:
+                    self._evaluate(speed.figures(), on_evaluation)  # validation is not training
+                    speed = pace.Pace(self.params.batch_size, self.device)
+                stop = bool(averaged(self.peers, should_stop())[0]) and not self.ended
+                if self.peers.rank == 0 and (stop or self.step % self.checkpoint_every == 0 or self.ended):
                     self.save(self.folder)
                 if stop:
                     raise Stopped
+        if self.step < self.steps:
+            log.info(
+                "no validation was better for %s in a row: the run ends at step %d", self.params.patience, self.step
+            )
         return self.best
 
-    def _batches(self) -> Iterator[tuple[int, Sample]]:
-        """Batches from the present step to the last; in the last part of the run with more frames to predict."""
-        task, params = self.data.task, self.params
-        turn = self.steps - round(self.steps * params.unroll_share)
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or the last few validations of `train.patience` were no better."""
+        patience = self.params.patience
+        return self.step >= self.steps or (patience is not None and validation.worse_for(self._judged) >= patience)
 
-        def sampler(horizon: int) -> TrainSampler:
-            return TrainSampler(
-                self.data.shards,
-                self.data.train,
-                context=task.context,
-                horizon=horizon,
-                interval=task.interval,
-                batch_size=params.batch_size,
-                seed=params.seed,
-                motion_share=params.motion_share,
-                augment=params.augment,
-                flow=self.stored,
-            )
+    @property
+    def _judged(self) -> list[Row]:
+        """The validations that the best one is chosen of: those of the last stage."""
+        return [row for row in self.rows if row["step"] > self.plan[-1].first]
 
-        plain = sampler(task.horizon)
-        unrolled = plain
-        span = (task.context + params.unroll_steps - 1) * task.interval + 1
-        if params.unroll_steps > task.horizon and any(segment.length >= span for segment in self.data.train):
-            unrolled = sampler(params.unroll_steps)
-        yield from prefetched(plain, self.step, turn)
-        yield from prefetched(unrolled, max(self.step, turn), self.steps)
-
-    def _evaluate(self, pace: _Pace, on_evaluation: Callable[[Trainer, Row], None] | None) -> None:
+    def _evaluate(self, speed: Row, on_evaluation: Callable[[Trainer, Row], None] | None) -> None:
         """Validates, keeps the weights if they are the best so far, and tells of it."""
-        finite = [x for x in self._losses if math.isfinite(x)]
-        self._losses = []
-        speed = pace.figures()  # before validation, which is not training
-        row: Row = {"step": self.step, "loss": sum(finite) / len(finite) if finite else math.nan}
+        row: Row = {"step": self.step} | {"loss": math.nan} | {n: _mean(values) for n, values in self._seen.items()}
+        self._seen = {}
         row |= self.validate()
         self.rows.append(row)
-        if not self.best or row["val_perceptual_distance"] < self.best["val_perceptual_distance"]:
+        if self._judged and validation.worse_for(self._judged) == 0:
             self.best = row
-            with atomic(self.folder / "best.safetensors") as part:
-                save_file({n: t.contiguous().cpu() for n, t in self.average.state_dict().items()}, part)
-        with atomic(self.folder / "metrics.jsonl") as part:
-            part.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
-        log.info(
-            "step %d: loss %.4f, validation PD %.2f (copy_last %.2f, %s), %.0f clips/s",
-            self.step, row["loss"], row["val_perceptual_distance"], row["val_copy_last"], _told_gain(row),
-            speed["clips_per_second"],
-        )  # fmt: skip
+            self._write_best()
+        if self.peers.rank == 0:
+            with atomic(self.folder / "metrics.jsonl") as new:
+                new.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
+        validation.tell(row, speed, stage=self.stage, judged=self._judged)
         if on_evaluation:
             on_evaluation(self, row | speed)
+
+    def _write_best(self) -> None:
+        if self.peers.rank == 0:
+            with atomic(self.folder / "best.safetensors") as new:
+                save_file({n: t.contiguous().cpu() for n, t in self.average.state_dict().items()}, new)
 
     def best_model(self) -> Predictor:
         """The averaged weights that were best on validation, in eval mode on the CPU."""
@@ -348,51 +357,6 @@ class Trainer:
         return model
 
 
-class _Pace:
-    """How fast training goes, and how much of that time is spent waiting for batches."""
-
-    def __init__(self, batch_size: int) -> None:
-        self.steps = 0
-        self._batch_size, self._began, self._waited = batch_size, time.perf_counter(), 0.0
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._waited += time.perf_counter() - began
-
-    def figures(self) -> Row:
-        seconds = time.perf_counter() - self._began
-        return {
-            "clips_per_second": self.steps * self._batch_size / seconds,
-            "input_wait_share": self._waited / seconds,
-        }
-
-
-def _told_gain(row: Row) -> str:
-    return f"gain {gain_in_words(row['val_gain'])}" if "val_gain" in row else NOTHING_MOVES
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-@contextmanager
-def _bar(trainer: Trainer) -> Iterator[Callable[[int], None]]:
-    """A progress bar with clips a second and the gain over copying; nothing where stderr is no terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("train", total=trainer.steps, completed=trainer.step, note="")
-        first, began = trainer.step, time.perf_counter()
-
-        def tick(step: int) -> None:
-            speed = (step - first) * trainer.params.batch_size / (time.perf_counter() - began)
-            gain = f", {_told_gain(trainer.rows[-1])}" if trainer.rows else ""
-            progress.update(bar, completed=step, note=f"{speed:.0f} clips/s{gain}")
-
-        yield tick
+def _mean(values: list[float]) -> float:
+    finite = [x for x in values if math.isfinite(x)]
+    return sum(finite) / len(finite) if finite else math.nan

@@ -116,6 +116,7 @@ def sweep(
         reduction_factor=params.tune.reduction_factor,
         cpus_per_trial=params.resources.cpus_per_trial,
         gpus_per_trial=0 if params.resources.device == "cpu" else params.resources.gpus_per_trial,
+        workers_per_trial=params.resources.workers_per_trial,
         trials_at_once=params.resources.trials_at_once,
     )
     trial = Trial(shards=shards_folder.resolve(), split=split.resolve(), params=params)

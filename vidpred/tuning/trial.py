@@ -14,6 +14,7 @@ from vidpred.models import zoo
 from vidpred.training.data import read_data
 from vidpred.training.device import choose_device
 from vidpred.training.loop import Row, Trainer
+from vidpred.training.peers import Peers
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,13 @@ class Trial:
     split: Path
     params: Params
 
-    def __call__(self, point: Point, report: Reporter) -> None:
-        """Trains one point, validating at every rung."""
+    def __call__(self, point: Point, report: Reporter, peers: Peers) -> None:
+        """Trains one point, validating at every rung; with peers its share of it."""
         torch.set_num_threads(1)  # trials run side by side: more threads would fight for the cores
         params = self.params
         data = read_data(self.shards, self.split, params)
-        train = params.train.model_validate(params.train.model_dump() | point["train"])
+        # the search decides how long a trial goes on
+        train = params.train.model_validate(params.train.model_dump() | point["train"] | {"patience": None})
         torch.manual_seed(train.seed)
         model = zoo.build(point["model"], point["config"], data.task)
         facts = {"parameters": zoo.parameters(model), "operations": zoo.operations(model, data.task)}
@@ -42,6 +44,7 @@ class Trial:
                 device=choose_device(params.resources.device),
                 folder=Path(folder),
                 checkpoint_every=params.tune.steps,  # every report saves one, where Ray keeps it
+                peers=peers,
             )
             checkpoint = report.resume_from()
             if checkpoint:

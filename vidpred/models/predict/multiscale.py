@@ -5,8 +5,9 @@ enlarged, and corrects it. `seed` has the paper's networks, 12,569,740 parameter
 [-1, 1], each stage tanh(enlarged guess + network). `default` is smaller; its guess at every scale is the last frame
 plus the enlarged residual, so that it starts as exactly that.
 
-While training, the coarser stages' predictions are `Output.auxiliary`, enlarged. For adversarial training `stages`
-gives all at their own sizes, `pyramid` the truth at these, and `discriminators` one adversary per scale.
+While training, the coarser stages' predictions are `Output.auxiliary`, enlarged. For adversarial training
+`Output.scales` has all at their own sizes, `pyramid` gives the truth at these, and `discriminators` one adversary per
+scale.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.discriminators import Discriminators, PatchDiscriminator, SizedDiscriminator, resize
-from vidpred.models.blocks.learned_path import check_length, standardise, zero_head
+from vidpred.models.blocks.learned_path import check_length, standardise, start_frame, zero_head
 from vidpred.models.blocks.pixels import from_signed, to_signed
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -76,6 +77,7 @@ class Multiscale(Predictor):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
+        self.config, self.task = config, task
         self.steps = task.horizon
         self.context = task.context
         self.residual = config.variant == "default"
@@ -101,14 +103,23 @@ class Multiscale(Predictor):
         if not self.training:
             return Output(frames)
         size = frames.shape[-2:]
-        return Output(frames, tuple(self._predictions(contexts[-1], _enlarge(stage, size)) for stage in stages[:-1]))
+        coarser = tuple(self._predictions(contexts[-1], _enlarge(stage, size)) for stage in stages[:-1])
+        return Output(frames, coarser, (*map(self._predictions, contexts[:-1], stages[:-1]), frames))
+
+    def discriminators(self) -> Discriminators:
+        """See `Predictor.discriminators`; one for every scale.
+
+        Raises:
+            UserError: frames too small for the paper's.
+        """
+        return discriminators(self.config, self.task)
 
     def pyramid(self, frames: Tensor) -> list[Tensor]:
         """(B, T, C, H, W) at the size of every stage, coarsest first, float32."""
         height, width = frames.shape[-2:]
         return [resize(frames, (-(-height // divisor), -(-width // divisor))) for divisor in self.divisors]
 
-    def stages(self, context: Tensor) -> list[Tensor]:
+    def at_scales(self, context: Tensor) -> list[Tensor]:
         """What every stage predicts, coarsest first: (B, steps, C, h, w) float32, nominally in [0, 1]."""
         contexts = self.pyramid(context)
         return [self._predictions(seen, stage) for seen, stage in zip(contexts, self._stages(contexts), strict=True)]
@@ -133,7 +144,7 @@ class Multiscale(Predictor):
     def _predictions(self, context: Tensor, stage: Tensor) -> Tensor:
         """A stage's own numbers as frames (B, steps, C, h, w) in [0, 1]; `context` of the same size."""
         apart = stage.unflatten(1, (self.steps, -1))
-        return context[:, -1:].float() + apart if self.residual else from_signed(apart)
+        return start_frame(context, between=self.between) + apart if self.residual else from_signed(apart)
 
 
 def _stage(widths: tuple[int, ...], kernels: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:

@@ -1,0 +1,164 @@
+"""What is asked of a leaderboard: data, models, seeds, learning rates and the budget that all of them get.
+
+In: the project's root and the options of the command line. Out: a `Plan`, checked, which worker processes are sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vidpred.config import Params, TrainParams, load_params
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.training.figures import BASELINES
+from vidpred.types import Task
+from vidpred.workspace import cores, home
+
+RATES = (1e-3, 3e-3)
+"""Learning rates that every model is tried with; what suits one structure makes another collapse."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One leaderboard; the same for all its models."""
+
+    shards: Path
+    """Folder of frames."""
+    split: Path
+    """Folder of the split."""
+    by_time: bool
+    """Whether the split is by time: then stretches of a video are drawn for intervals, not whole groups."""
+    params: Params
+    """All of params.yaml; `train` holds the budget."""
+    models: tuple[str, ...]
+    """Those to train, of the zoo."""
+    baselines: tuple[str, ...]
+    """Those that have nothing to train; always on the leaderboard."""
+    seeds: int
+    """Trainings of each model that count."""
+    rates: tuple[float, ...]
+    """Learning rates that the first seed is tried with; validation decides which one counts."""
+    folder: Path
+    """Where results are kept: `VIDPRED_HOME/leaderboard`."""
+    jobs: int = 1
+    """Processes."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of one training."""
+        return self.params.resources.threads or max(1, cores() // self.jobs)
+
+    def train(self, *, seed: int, rate: float) -> TrainParams:
+        """`train` of one training."""
+        changes: dict[str, Any] = {"model": None, "config": {}, "seed": seed, "learning_rate": rate}
+        return TrainParams.model_validate(self.params.train.model_dump() | changes)
+
+    @property
+    def references(self) -> tuple[str, str]:
+        """What gains are told over: the task's own baseline, and the best that can be had without training."""
+        return BASELINES[self.params.task.kind][-1], "flow_gate"
+
+    @property
+    def budget(self) -> str:
+        """In words."""
+        minutes = self.params.train.minutes
+        if minutes is not None:
+            return f"{minutes:g} minute{'s' * (minutes != 1)}"
+        return f"{self.params.train.steps:,} steps of {self.params.train.batch_size} windows"
+
+
+def make_plan(
+    root: Path,
+    *,
+    models: Sequence[str] = (),
+    seeds: int = 3,
+    rates: Sequence[float] = RATES,
+    steps: int | None = None,
+    minutes: float | None = None,
+    jobs: int | None = None,
+) -> Plan:
+    """The plan of a project.
+
+    Args:
+        root: Of the project.
+        models: Of the zoo; empty: all that have something to train.
+        seeds: Trainings of each model that count.
+        rates: Learning rates to try.
+        steps: Budget of one training; None: that of params.yaml.
+        minutes: The budget in minutes instead.
+        jobs: Processes; None: one a core, or one where a GPU is used.
+
+    Raises:
+        UserError: there is no data, no model of that name, or an impossible value.
+    """
+    for path in (root / "data/shards/meta.json", root / "data/split/split.parquet"):
+        if not path.is_file():
+            raise UserError(
+                f"{path.relative_to(root)} is not there, and a leaderboard needs data: run `dvc repro split`"
+            )
+    if steps is not None and minutes is not None:
+        raise UserError("--steps and --minutes are both given: a budget is one of them")
+    if len(set(rates)) < len(rates) or not rates:
+        raise UserError(f"--rates {','.join(map(str, rates))}: give at least one, and none of them twice")
+    params = load_params(root / "params.yaml")
+    changes: dict[str, Any] = {"model": None, "config": {}}
+    changes |= {} if steps is None else {"steps": steps, "minutes": None}
+    changes |= {} if minutes is None else {"minutes": minutes}
+    try:
+        for rate in rates:
+            TrainParams.model_validate(params.train.model_dump() | changes | {"learning_rate": rate})
+        params = Params.model_validate(
+            params.model_dump(by_alias=True) | {"train": params.train.model_dump() | changes}
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UserError(f"{problem['loc'][-1]} {problem['input']}: {problem['msg']}") from None
+    for name in models:
+        zoo.module(name)  # a misspelt one gets the nearest right one
+    trained = {name: zoo.is_trained(name) for name in zoo.names()}
+    return Plan(
+        shards=(root / "data/shards").resolve(),
+        split=(root / "data/split").resolve(),
+        by_time=_by_time(root, params),
+        params=params,
+        models=tuple(name for name in dict.fromkeys(models or trained) if trained[name]),
+        baselines=tuple(_baselines([name for name in trained if not trained[name]], params)),
+        seeds=seeds,
+        rates=tuple(rates),
+        folder=home(root) / "leaderboard",
+        jobs=jobs or _side_by_side(params),
+    )
+
+
+def _baselines(untrained: Sequence[str], params: Params) -> Iterator[str]:
+    """Those that can do the task, without those that are meant for another one."""
+    kind, size = params.task.kind, params.transcode
+    task = Task(
+        params.task.context, params.task.horizon, size.height, size.width, interval=params.task.interval, kind=kind
+    )
+    others = {name for names in BASELINES.values() for name in names} - set(BASELINES[kind])
+    for name in untrained:
+        with suppress(UserError):
+            zoo.build(name, {}, task)
+            if name not in others:
+                yield name
+
+
+def _by_time(root: Path, params: Params) -> bool:
+    """How the data was split in the end, which may be otherwise than asked for."""
+    summary = root / "results/split/summary.json"
+    kind = json.loads(summary.read_text())["kind"] if summary.is_file() else params.split.kind
+    return bool(kind == "time")
+
+
+def _side_by_side(params: Params) -> int:
+    from vidpred.training.device import choose_device
+
+    return cores() if choose_device(params.resources.device).type == "cpu" else 1
