@@ -80,6 +80,10 @@ format: $(INSTALLED) ## formats the code and mends what the linter can mend
 bench-data: $(INSTALLED) ## how fast the data layer is, beside what one would use instead: some ten minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.data $(BENCH)
 
+.PHONY: bench-train
+bench-train: $(INSTALLED) ## how fast training is, beside the same networks in plain PyTorch: some two minutes; BENCH=--quick
+	@$(BIN)/python -m benchmarks.train $(BENCH)
+
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2
 

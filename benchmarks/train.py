@@ -146,7 +146,7 @@ def _built(case: Case, task: Task) -> Predictor:
     return model
 
 
-class _Contest:
+class Contest:
     """One case: the plain trainer and ours, at the same weights."""
 
     def __init__(self, case: Case, folder: Path, precisions: Sequence[Precision]) -> None:
@@ -210,7 +210,7 @@ def _precisions() -> tuple[Precision, ...]:
 def _raced(case: Case, setting: Setting) -> dict[str, list[float]]:
     """Seconds of every turn, by contestant."""
     with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
-        contest = _Contest(case, Path(folder), _precisions())
+        contest = Contest(case, Path(folder), _precisions())
         log.info("%s:", case.what)
         contest.check()
         for turn in contest.turns(2).values():
@@ -264,7 +264,7 @@ def waiting(setting: Setting) -> list[Row]:
     case = CASES["convlstm"]
     count = max(10, setting.steps * setting.repeats)
     with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
-        contest = _Contest(case, Path(folder), ())
+        contest = Contest(case, Path(folder), ())
         shares: list[float] = []
         trainer = contest.trainer(_precisions()[-1], steps=count, evaluate_every=max(1, count // 3))
         log.info("waiting for input: %d steps", count)
@@ -273,7 +273,7 @@ def waiting(setting: Setting) -> list[Row]:
     return [
         Row(
             "waiting", what, value=float(np.median(shares)), unit="%", limit=_WAIT, at_least=False,
-            low=min(shares), high=max(shares), repeats=len(shares), note="batches are read while the one before is used",
+            low=min(shares), high=max(shares), repeats=len(shares), note="the next batch is read meanwhile",
         )
     ]  # fmt: skip
 

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import material
+from benchmarks import material, train
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
 from vidpred.data.launch import any_ffmpeg
 from vidpred.data.media import facts
+from vidpred.errors import UserError
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -29,6 +31,25 @@ def test_a_benchmark_gives_figures(name: str, tmp_path: Path) -> None:
             assert row.value >= 0
             assert row.unit != "x" or row.value > 0
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("name", ["convlstm", "simvp", "waiting", pytest.param("openstl", marks=pytest.mark.slow)])
+def test_a_benchmark_of_training_gives_figures(name: str, tmp_path: Path) -> None:
+    rows = train.measure(train.Setting(tmp_path, steps=1, repeats=1), [name])
+    assert {row.name for row in rows} == {name}
+    for row in rows:
+        assert row.value is not None or "bfloat16" in row.note
+        assert row.value is None or (math.isfinite(row.value) and row.value >= 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plain_model_that_computes_something_else_voids_the_benchmark(tmp_path: Path) -> None:
+    contest = train.Contest(train.CASES["convlstm"], tmp_path, ("float32",))
+    contest.check()
+    with torch.no_grad():
+        next(contest.plain.model.parameters()).mul_(1.1)
+    with pytest.raises(UserError, match=r"are not the same: frames differ by .*: the benchmark is void"):
+        contest.check()
 
 
 def test_the_command_prints_the_table_and_writes_it(tmp_path: Path, root: Path) -> None:

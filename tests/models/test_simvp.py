@@ -63,13 +63,6 @@ def test_seed_has_openstl_s_operations() -> None:
     assert 16.45e9 < zoo.operations(model, MNIST) * model.steps < 16.55e9
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 14), (3, 2)])
-def test_phases_are_the_dilated_convolution(height: int, width: int) -> None:
-    conv = nn.Conv2d(6, 6, 7, padding=9, dilation=3, groups=6).double()
-    x = torch.rand(2, 6, height, width, dtype=torch.float64)
-    torch.testing.assert_close(simvp._by_phases(conv, x), conv(x))
-
-
 def test_folding_out_is_pixel_shuffle_of_reordered_channels() -> None:
     x = torch.rand(2, 12, 5, 3)
     reordered = x.reshape(2, 4, 3, 5, 3).transpose(1, 2).reshape(2, 12, 5, 3)

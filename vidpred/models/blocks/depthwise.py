@@ -6,10 +6,12 @@ long as all else about such a convolution. On other devices torch's own is used.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 _SMALL = 3
 """Up to this side of the kernel torch's own gradient is as fast."""
@@ -37,7 +39,9 @@ class Depthwise(nn.Conv2d):
         if self.kernel_size[0] <= _SMALL:
             return _convolved(x, weight, bias, dilation)
         made = _convolved(x, weight.detach(), bias.detach(), dilation)
-        with_gradient: Tensor = _Weighed.apply(made, x.detach(), weight, bias, dilation)
+        with_gradient: Tensor = _Weighed.apply(  # type: ignore[no-untyped-call]
+            made, x.detach(), weight, bias, dilation
+        )
         return with_gradient
 
 
@@ -61,20 +65,16 @@ class _Weighed(torch.autograd.Function):
     """A convolution that is done already, with the gradients of its weights and biases; that of x it has by itself."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: FunctionCtx, made: Tensor, x: Tensor, weight: Tensor, bias: Tensor, dilation: int
-    ) -> Tensor:
+    def forward(ctx: Any, made: Tensor, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.side, ctx.dilation = weight.shape[-1], dilation  # type: ignore[attr-defined]
+        ctx.side, ctx.dilation = weight.shape[-1], dilation
         return made.view_as(made)
 
     @staticmethod
     @once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: FunctionCtx, grad: Tensor
-    ) -> tuple[Tensor, None, Tensor, Tensor, None]:
-        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        weights = _weight_gradient(x, grad, ctx.side, ctx.dilation)  # type: ignore[attr-defined]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
+        (x,) = ctx.saved_tensors
+        weights = _weight_gradient(x, grad, ctx.side, ctx.dilation)
         return grad, None, weights.to(x.dtype), grad.sum(dim=(0, 2, 3)), None
 
 

@@ -6,10 +6,12 @@ at once, the first state, which is zero, not at all, and what follows the convol
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 
 class ConvLSTM(nn.Module):
@@ -45,7 +47,7 @@ class ConvLSTM(nn.Module):
         for gates in driven.chunk(len(sequence)):
             if hidden is not None:
                 gates = gates + F.conv2d(hidden.to(weight.dtype), of_state, padding=self.gates.padding)
-            hidden, cell = _Gating.apply(gates.to(self.gates.weight.dtype), cell)
+            hidden, cell = _Gating.apply(gates.to(self.gates.weight.dtype), cell)  # type: ignore[no-untyped-call]
             states.append(hidden)
         return states
 
@@ -69,7 +71,7 @@ class _Gating(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, gates: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(ctx: Any, gates: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
         """Hidden and cell's state (B, F, H, W).
 
         Args:
@@ -89,9 +91,9 @@ class _Gating(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None]:
         """Gradients of gates and of the state before, from those of hidden and the cell's state."""
-        opened, candidate, before, shown = ctx.saved_tensors  # type: ignore[attr-defined]
+        opened, candidate, before, shown = ctx.saved_tensors
         into, forget, _, out = opened.chunk(4, dim=1)
         grads = torch.empty_like(opened)
         of_into, of_forget, of_half, of_out = grads.chunk(4, dim=1)
