@@ -455,7 +455,8 @@ def test_the_stage_stores_flow_only_where_a_model_asks_for_it(
     from stages import flow as stage
 
     assert stage.needs_flow("flow_gate")
-    assert not stage.needs_flow("warpmix")
+    assert stage.needs_flow("warpmix")
+    assert not stage.needs_flow("convlstm")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "shards").symlink_to(shards.folder)
     text = (root / "params.yaml").read_text()

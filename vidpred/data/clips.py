@@ -46,20 +46,26 @@ def evenly(windows: Sequence[Window], n: int) -> list[Window]:
 
 
 def evaluation_windows(
-    segments: Sequence[Segment], *, task: TaskParams, per_clip: int | None = None, frames: int | None = None
+    segments: Sequence[Segment],
+    *,
+    task: TaskParams,
+    per_clip: int | None = None,
+    frames: int | None = None,
+    step: int | None = None,
 ) -> list[Window]:
-    """Windows that do not overlap, from the first frame of each segment; always the same, in the same order.
+    """Windows one after the other, from the first frame of each segment; always the same, in the same order.
 
     Args:
         segments: One part of the split.
         task: Decides a window's span.
         per_clip: Windows of a clip at the most, evenly spaced; None takes all.
         frames: Frames that a window holds (context and what follows), for rollouts; None: the task's.
+        step: Frames from the start of one to the next; None: a window's span, so that they do not overlap.
     """
     span = task.span if frames is None else (frames - 1) * task.interval + 1
     of_clip: dict[int, list[Window]] = defaultdict(list)
     for segment in sorted(segments, key=lambda s: (s.clip, s.start)):
-        starts = range(segment.start, segment.start + segment.length - span + 1, span)
+        starts = range(segment.start, segment.start + segment.length - span + 1, step or span)
         of_clip[segment.clip] += [Window(segment.clip, start) for start in starts]
     return [w for windows in of_clip.values() for w in evenly(windows, len(windows) if per_clip is None else per_clip)]
 

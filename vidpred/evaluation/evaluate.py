@@ -85,7 +85,7 @@ def evaluate(
     task = task_of(shards, params.task)
     _same_task(info["task"], task)
     test = read_split(split, "test")
-    windows = evaluation_windows(test, task=params.task, per_clip=params.evaluate.windows_per_clip)
+    windows = evaluation_windows(test, task=params.task, per_clip=params.evaluate.windows_per_clip, step=params.evaluate.window_step)
     if not windows:
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
@@ -94,11 +94,11 @@ def evaluate(
         "flow_gate": fitted_flow_gate(shards, split, params, task),
     }
     fresh_folder(out)
-    batch_size = params.evaluate.batch_size
+    batch_size, crop = params.evaluate.batch_size, params.evaluate.crop
     tables = {}
     for name, one in models.items():
         tables[name] = score_model(
-            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device
+            one, shards, windows, task=task, flow=params.flow, crop=crop, batch_size=batch_size, device=device
         )
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
@@ -106,7 +106,7 @@ def evaluate(
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
-            one, shards, room, task=task, frames=steps, flow=params.flow, batch_size=batch_size, device=device
+            one, shards, room, task=task, frames=steps, flow=params.flow, crop=crop, batch_size=batch_size, device=device
         )
         for name, one in models.items()
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vidpred.config import FlowParams
 from vidpred.data.clips import flow_of, make_batch, read_windows
@@ -27,6 +28,7 @@ def score_frames(
     task: Task,
     frames: int,
     flow: FlowParams,
+    crop: int | None = None,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
@@ -39,6 +41,7 @@ def score_frames(
         task: Decides context and interval.
         frames: Frames to predict.
         flow: How optical flow is computed, for models that need it.
+        crop: Side of the middle square that is scored, in pixels; None: all of the frame. Models see it whole.
         batch_size: Windows predicted at once.
         device: Where to compute.
 
@@ -53,7 +56,7 @@ def score_frames(
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
         batch = make_batch(raw, context=task.context, device=device)
         predicted = rollout(model, batch.context, frames, flow=lambda c: flow_of(c, flow), clamp=True).frames
-        found = score(predicted, batch.target)
+        found = score(_middle(predicted, crop), _middle(batch.target, crop))
         clips = [shards.clips[w.clip] for w in some]
         rows = pd.DataFrame(
             {
@@ -79,12 +82,29 @@ def score_model(
     *,
     task: Task,
     flow: FlowParams,
+    crop: int | None = None,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
 ) -> pd.DataFrame:
     """As `score_frames` for the task's horizon, averaged over its frames: one row a window."""
     rows = score_frames(
-        model, shards, windows, task=task, frames=task.horizon, flow=flow, batch_size=batch_size, device=device
+        model,
+        shards,
+        windows,
+        task=task,
+        frames=task.horizon,
+        flow=flow,
+        crop=crop,
+        batch_size=batch_size,
+        device=device,
     )
     keys = ["window", "clip", "start", "group", "block"]
     return rows.drop(columns="step").groupby(keys, sort=False, as_index=False).mean()
+
+
+def _middle(frames: Tensor, side: int | None) -> Tensor:
+    """The middle square of (..., H, W)."""
+    if side is None:
+        return frames
+    top, left = (frames.shape[-2] - side) // 2, (frames.shape[-1] - side) // 2
+    return frames[..., top : top + side, left : left + side]

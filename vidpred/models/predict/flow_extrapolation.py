@@ -7,7 +7,6 @@ is smooth and smears where it is not. Further frames by feeding that back.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,7 +22,7 @@ class Config:
 class FlowExtrapolation(Predictor):
     """Context (B, T, C, H, W) and its flow in, one frame out; no parameters."""
 
-    needs_flow: ClassVar[bool] = True
+    needs_flow = True
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
