@@ -44,7 +44,7 @@ def main() -> None:
         out,
         home() / "flow",
         params.flow,
-        interval=params.task.interval,
+        interval=params.task.flow_interval,
         models=models,
         workers=params.resources.workers or cores(),
     )

@@ -57,6 +57,9 @@ def test_seeds_that_no_generator_takes_are_told(change: Change, section: str, se
     ("place", "value", "message"),
     [
         ("train.step", 3, "train.step is unknown: did you mean steps?"),
+        ("train.augment.scale", [1.4, 0.7], "train.augment: scale is [1.4, 0.7]: give the smaller factor first"),
+        ("train.augment.scale", [0.1, 1.4], "train.augment.scale[0] is 0.1: it must be at least 0.25"),
+        ("train.augment.stride", 0, "train.augment.stride is 0: it must be at least 1"),
         ("trian", {}, "trian is unknown: did you mean train?"),
         ("flow.zzz", 1, "flow.zzz is unknown: there are method, preset"),
         ("tune.models.warpmix.confg", {}, "tune.models.warpmix.confg is unknown: did you mean config?"),

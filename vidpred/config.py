@@ -18,6 +18,7 @@ from vidpred.problems import problems
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=0.25, le=4)]
 LossName = Literal["l1", "mse", "charbonnier", "perceptual", "gdl", "laplacian", "l2_sum", "gdl_sum"]
 
 
@@ -30,8 +31,9 @@ class Section(BaseModel):
 class TaskParams(Section):
     """What is asked of a model. Stages from split on depend on it."""
 
-    kind: Literal["predict"] = "predict"
-    """`predict`: the frames that follow the context."""
+    kind: Literal["predict", "interpolate"] = "predict"
+    """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
+    the first and the last; `context` is 2 and `horizon` is 1 then."""
     context: Annotated[int, Field(ge=2)] = 5
     """Frames that the model sees."""
     horizon: Count = 1
@@ -43,6 +45,20 @@ class TaskParams(Section):
     def span(self) -> int:
         """Frames of the shard from a window's first to its last, both counted."""
         return (self.context + self.horizon - 1) * self.interval + 1
+
+    @property
+    def flow_interval(self) -> int:
+        """Distance of two neighbours in the context, in frames of the shard: stored flow leads back as far."""
+        return 2 * self.interval if self.kind == "interpolate" else self.interval
+
+    @model_validator(mode="after")
+    def _three_frames(self) -> TaskParams:
+        if self.kind == "interpolate" and (self.context, self.horizon) != (2, 1):
+            raise ValueError(
+                f"kind interpolate sees the first and the last of three frames, but context is {self.context} and "
+                f"horizon {self.horizon}: set context to 2 and horizon to 1"
+            )
+        return self
 
 
 class FetchParams(Section):
@@ -226,7 +242,7 @@ class TuneParams(Section):
 
 
 class Augment(Section):
-    """What is done to training windows at random; the same to all frames of a window."""
+    """What is done to training windows at random; the same to all frames of a window. Validation and test see none."""
 
     flip: bool = True
     """Mirror left-right and up-down."""
@@ -236,6 +252,25 @@ class Augment(Section):
     """Play backwards."""
     colour: bool = True
     """Permute the colour channels."""
+    stride: Count = 1
+    """Largest distance between two frames, in units of `task.interval`; each window has its own, as its clip allows.
+    1: always `task.interval`."""
+    scale: tuple[Scale, Scale] | None = None
+    """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
+    frame goes on as its mirror image. null: off."""
+    translate: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Smallest and largest factor."""
+        return self.scale or (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Augment:
+        if self.scales[0] > self.scales[1]:
+            raise ValueError(f"scale is [{self.scales[0]:g}, {self.scales[1]:g}]: give the smaller factor first")
+        return self
 
 
 class TrainParams(Section):
@@ -265,7 +300,7 @@ class TrainParams(Section):
     """Weight of the loss on a model's auxiliary outputs."""
     unroll_steps: Count = 2
     """Frames that the model predicts, each from its own before, in the last part of the run: what it makes of its own
-    mistakes is trained too. Has no effect up to `task.horizon`."""
+    mistakes is trained too. Has no effect up to `task.horizon`, nor where `task.kind` is `interpolate`."""
     unroll_share: Share = 0.3
     """Share of the steps, at the end of the run, that are unrolled so; 0: none."""
     motion_share: Share = 0.5
@@ -368,7 +403,9 @@ class Params(Section):
             )
         side = min(self.transcode.height, self.transcode.width)
         if self.evaluate.crop is not None and not 16 <= self.evaluate.crop <= side:
-            raise ValueError(f"evaluate.crop is {self.evaluate.crop}: give from 16 to the frame's {side} pixels, or null")
+            raise ValueError(
+                f"evaluate.crop is {self.evaluate.crop}: give from 16 to the frame's {side} pixels, or null"
+            )
         return self
 
 

@@ -28,7 +28,18 @@ class Task:
     interval: int = 1
     """Distance between two frames of a window, in frames of the shard: 2 takes every second one."""
     kind: str = "predict"
-    """`predict`: the frames that follow the context."""
+    """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
+    the first and the last."""
+
+    @property
+    def between(self) -> bool:
+        """Whether the frame that is asked for lies between those of the context instead of after them."""
+        return self.kind == "interpolate"
+
+    @property
+    def flow_interval(self) -> int:
+        """Distance of two neighbours in the context, which flow leads back, in frames of the shard."""
+        return 2 * self.interval if self.between else self.interval
 
 
 @dataclass(frozen=True)

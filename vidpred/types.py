@@ -57,6 +57,9 @@ class Predictor(nn.Module):
     teacher_forcing: float = 0.0
     """Where above 0, `forward` also takes `target` while training: (B, steps, C, H, W), the frames it should give; with
     this probability the model goes on from the true frame instead of its own."""
+    between: bool = False
+    """Whether the frame asked for lies between the context's two (`task.kind: interpolate`) instead of after them; set
+    by `zoo.build`. Such a model is not rolled out."""
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """Predicts the `steps` frames that follow.

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from vidpred.data.flow import flow_to_previous
 from vidpred.data.flow_store import Quantised, StoredFlow, quantised, stored_flow, write_flow
 from vidpred.data.shards import RawClip, Shards, write_shards
 from vidpred.errors import UserError
+from vidpred.models.blocks.warp import warp
 from vidpred.training.data import Data, read_data
 from vidpred.training.loop import Stopped, Trainer
 from vidpred.types import Output, Predictor, Segment
@@ -280,7 +281,7 @@ def sampler(shards: Shards, flow: StoredFlow | None, augment: Augment, **other: 
 def test_flow_of_a_changed_window_is_that_of_its_frames(
     shards: Shards, tmp_path: Path, changes: tuple[str, ...], interval: int
 ) -> None:
-    augment = Augment(**{name: name in changes for name in Augment.model_fields})
+    augment = Augment(**{name: name in changes for name in ("flip", "transpose", "reverse", "colour")})
     source = sampler(shards, write(shards, tmp_path, interval=interval), augment, interval=interval)
     seen = set()
     windows = [pair for step in range(3) for pair in zip(*_sample(source, step), strict=True)]
@@ -302,6 +303,31 @@ def test_flow_of_a_changed_window_is_that_of_its_frames(
     else:
         assert seen <= flipped | {(y, x) for x, y in flipped}
         assert seen - flipped
+
+
+@pytest.mark.parametrize("changes", [{"scale": (0.7, 0.7)}, {"scale": (1.4, 1.4)}, {"translate": 20}])
+def test_flow_of_a_moved_window_is_that_of_its_frames(shards: Shards, tmp_path: Path, changes: dict[str, Any]) -> None:
+    augment = Augment(reverse=False, colour=False, **changes)
+    source = sampler(shards, write(shards, tmp_path), augment, batch_size=8)
+    # at 0.7 and where it is shifted, the frame is seen with part of its mirror image, in which things go the other way
+    windows = [pair for step in range(3) for pair in zip(*_sample(source, step), strict=True)]
+    for frames, flow in windows:
+        before = torch.from_numpy(frames[:2]).movedim(-1, 1).float()
+        seen = warp(before, torch.from_numpy(flow)).movedim(1, -1).numpy()
+        off = np.abs(seen - frames[1:3]).mean(axis=(0, 3))
+        moved = np.abs(frames[:2].astype(float) - frames[1:3]).mean(axis=(0, 3))
+        assert np.median(off) < 0.25 * np.median(moved)
+    speeds = {tuple(np.abs(np.median(np.abs(flow), axis=(0, 2, 3)))) for _, flow in windows}
+    scale = changes.get("scale", (1, 1))[0]
+    expected = [sorted((scale * abs(x), scale * abs(y))) for x, y in SPEEDS[:3]]
+    assert all(min(np.abs(np.subtract(sorted(speed), e)).max() for e in expected) < 0.15 for speed in speeds)
+
+
+def test_with_stored_flow_strides_stay_one(shards: Shards, tmp_path: Path) -> None:
+    stored = write(shards, tmp_path)
+    plain, strided = (sampler(shards, stored, Augment(stride=stride)).sample(0) for stride in (1, 3))
+    np.testing.assert_array_equal(plain.frames, strided.frames)
+    assert not np.array_equal(sampler(shards, None, Augment(stride=3)).batch(0), plain.frames)
 
 
 def _sample(source: clips.TrainSampler, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -75,6 +75,7 @@ def _task() -> Task:
         context=params.task.context,
         horizon=params.task.horizon,
         interval=params.task.interval,
+        kind=params.task.kind,
         height=params.transcode.height,
         width=params.transcode.width,
     )

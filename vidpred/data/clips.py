@@ -7,10 +7,10 @@ the device, and so does stored flow stay int8.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import permutations
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from vidpred.config import Augment, FlowParams, TaskParams
+from vidpred.data.augment import UNCHANGED, Change, change_flow, change_frames, draw_changes
 from vidpred.data.flow_store import Quantised, StoredFlow
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.types import Batch, Segment, Task, Window, to_float, to_uint8
-
-_COLOUR_ORDERS = tuple(permutations(range(3)))
+from vidpred.workspace import cores
 
 
 def task_of(shards: Shards, task: TaskParams) -> Task:
@@ -79,13 +79,19 @@ def read_windows(shards: Shards, windows: Sequence[Window], *, count: int, inter
 
 
 def make_batch(
-    frames: np.ndarray, *, context: int, device: torch.device | str = "cpu", flow: FlowParams | Quantised | None = None
+    frames: np.ndarray,
+    *,
+    context: int,
+    between: bool = False,
+    device: torch.device | str = "cpu",
+    flow: FlowParams | Quantised | None = None,
 ) -> Batch:
     """Frames on the device, cut into what a model sees and what follows.
 
     Args:
-        frames: uint8 (B, T + horizon, H, W, 3).
+        frames: uint8 (B, T + horizon, H, W, 3), in the order of time.
         context: T.
+        between: Whether every second frame is asked for, from those around it, instead of what follows the first T.
         device: Where to; frames travel as uint8.
         flow: How flow of the context is computed, or flow (B, T-1, 2, H, W) as it was stored; None: no flow.
     """
@@ -98,7 +104,9 @@ def make_batch(
         scales = torch.from_numpy(flow.scales).to(device)
         motion = torch.from_numpy(flow.values).to(device).float().mul_(scales[..., None, None, None])
     elif flow is not None:
-        motion = _flow(frames[:, :context], flow).to(device)
+        motion = _flow(frames[:, ::2] if between else frames[:, :context], flow).to(device)
+    if between:
+        return Batch(context=whole[:, ::2], target=whole[:, 1::2], flow=motion)
     return Batch(context=whole[:, :context], target=whole[:, context:], flow=motion)
 
 
@@ -146,9 +154,8 @@ class TrainSampler:
     """Batches of training windows, at random but stateless: (seed, step) decide everything.
 
     A share of each batch is drawn evenly over all windows, the rest in proportion to the motion of their clip, so that
-    still clips do not fill the training. Frames and their flow are changed alike: a flip negates a component, a
-    transposition swaps the two. A permutation of colours leaves flow as it is, though grey, which flow is computed
-    from, changes a little. Stored flow leads back in time only, so with it windows are never played backwards.
+    still clips do not fill the training. Frames and their flow are changed alike (`vidpred.data.augment`). Stored flow
+    leads back in time only, and by one interval: with it no window is played backwards, and strides stay 1.
     """
 
     def __init__(
@@ -159,6 +166,7 @@ class TrainSampler:
         context: int,
         horizon: int,
         interval: int = 1,
+        between: bool = False,
         batch_size: int,
         seed: int,
         motion_share: float = 0.0,
@@ -173,24 +181,27 @@ class TrainSampler:
             context: Frames that the model sees.
             horizon: Frames that follow.
             interval: Distance between two frames.
+            between: Whether the model is asked for what lies between its frames: then flow leads back from each of
+                them to the one before, over the one between.
             batch_size: Windows of a batch.
             seed: Of the draws.
             motion_share: Share of the windows drawn in proportion to motion.
             augment: Random changes; None: none.
-            flow: Read with the windows; None: no flow. At the same interval.
+            flow: Read with the windows; None: no flow. At the distance of two context frames.
 
         Raises:
             ValueError: the flow is for another interval.
             UserError: no segment is long enough for one.
         """
-        if flow is not None and flow.interval != interval:
-            raise ValueError(f"the flow leads back {flow.interval} frames, the windows have an interval of {interval}")
+        apart = 2 * interval if between else interval
+        if flow is not None and flow.interval != apart:
+            raise ValueError(f"the flow leads back {flow.interval} frames, the windows have an interval of {apart}")
         self.count = context + horizon
         self.context = context
         self.interval = interval
         self.batch_size = batch_size
         self.seed = seed
-        self.augment = augment or Augment(flip=False, transpose=False, reverse=False, colour=False)
+        self.augment = augment or UNCHANGED
         self._shards, self._flow = shards, flow
         span = (self.count - 1) * interval + 1
         self._segments = [s for s in segments if s.length >= span]
@@ -231,64 +242,62 @@ class TrainSampler:
         """The batch of a step, the same whenever it is asked for."""
         rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, step], np.uint64)))
         drawn = self._draw(rng)
-        tosses = rng.random((self.batch_size, 4)) < 0.5
-        orders = rng.integers(0, len(_COLOUR_ORDERS), self.batch_size)
         shards = self._shards
+        changes = draw_changes(
+            self.augment,
+            rng,
+            seed=self.seed,
+            step=step,
+            count=self.batch_size,
+            height=shards.height,
+            width=shards.width,
+        )
         out = np.empty((self.batch_size, self.count, shards.height, shards.width, 3), np.uint8)
-        for into, (segment, start), toss, order in zip(out, drawn, tosses, orders, strict=True):
-            frames = shards.frames(segment.clip, segment.start + start, self.count, self.interval)
-            self._change(frames, into, toss, int(order))
-        return Sample(out, None if self._flow is None else self._flow_of(self._flow, drawn, tosses))
+        for into, (segment, start), change in zip(out, drawn, changes, strict=True):
+            if self._flow is None:
+                first, interval = self._strided(segment, start, change.stride)
+            else:
+                first, interval, change = start, self.interval, change._replace(reverse=False)  # as it is stored
+            frames = shards.frames(segment.clip, segment.start + first, self.count, interval)
+            change_frames(frames, change, into)
+        return Sample(out, None if self._flow is None else self._flow_of(self._flow, drawn, changes))
 
-    def _change(self, frames: np.ndarray, into: np.ndarray, toss: np.ndarray, order: int) -> None:
-        """Writes a window, changed at random but all its frames alike."""
-        augment = self.augment
-        if augment.reverse and self._flow is None and toss[0]:
-            frames = frames[::-1]
-        if augment.transpose and toss[1] and frames.shape[1] == frames.shape[2]:
-            frames = frames.swapaxes(1, 2)
-        if augment.flip:
-            frames = frames[:, :: -1 if toss[2] else 1, :: -1 if toss[3] else 1]
-        if augment.colour and order:
-            for channel, taken in enumerate(_COLOUR_ORDERS[order]):
-                into[..., channel] = frames[..., taken]
-        else:
-            into[...] = frames
+    def _strided(self, segment: Segment, start: int, draw: float) -> tuple[int, int]:
+        """First frame and interval of a window with a random stride, of those that the segment has room for.
 
-    def _flow_of(self, flow: StoredFlow, drawn: Sequence[tuple[Segment, int]], tosses: np.ndarray) -> Quantised:
+        The start keeps its place among the windows that there are, so all parts of a clip are still drawn evenly.
+        """
+        if self.augment.stride == 1:
+            return start, self.interval
+        step = (self.count - 1) * self.interval
+        fitting = min(self.augment.stride, (segment.length - 1) // step)
+        stride = 1 + int(draw * fitting)
+        return start * (segment.length - stride * step) // (segment.length - step), stride * self.interval
+
+    def _flow_of(self, flow: StoredFlow, drawn: Sequence[tuple[Segment, int]], changes: Sequence[Change]) -> Quantised:
         """Flow of the contexts of drawn windows, changed as their frames are."""
         fields = (self.batch_size, self.context - 1)
         out = Quantised(
             np.empty((*fields, 2, self._shards.height, self._shards.width), np.int8), np.empty(fields, np.float32)
         )
-        for values, scales, (segment, start), toss in zip(*out, drawn, tosses, strict=True):
+        for values, scales, (segment, start), change in zip(*out, drawn, changes, strict=True):
             found = flow.fields(segment.clip, segment.start + start, self.context)
-            scales[...] = found.scales
-            self._change_flow(found.values, values, toss)
+            change_flow(found, change, Quantised(values, scales))
         return out
-
-    def _change_flow(self, field: np.ndarray, into: np.ndarray, toss: np.ndarray) -> None:
-        """Writes the flow (T-1, 2, H, W) of a window that `_change` changes by the same toss."""
-        augment = self.augment
-        if augment.transpose and toss[1] and field.shape[2] == field.shape[3]:
-            field = field.swapaxes(2, 3)[:, ::-1]
-        if augment.flip:
-            field = field[:, :, :: -1 if toss[2] else 1, :: -1 if toss[3] else 1]
-        into[...] = field
-        if augment.flip:
-            for component, turned in ((0, toss[3]), (1, toss[2])):
-                if turned:
-                    np.negative(into[:, component], out=into[:, component])
 
 
 def prefetched(sampler: TrainSampler, first: int, last: int) -> Iterator[tuple[int, Sample]]:
-    """(step, sample) for each step from `first` up to, not including, `last`, read while the one before is used."""
-    if first >= last:
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        coming = pool.submit(sampler.sample, first)
-        for step in range(first, last):
-            sample = coming.result()
-            if step + 1 < last:
-                coming = pool.submit(sampler.sample, step + 1)
+    """(step, sample) for each step from `first` up to, not including, `last`, read while those before are used.
+
+    Read by one thread, or up to four where there are four cores for each: a GPU takes batches faster than one
+    thread scales their frames.
+    """
+    threads = max(1, min(4, cores() // 4))
+    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as pool:
+        steps = iter(range(first, last))
+        coming = deque((step, pool.submit(sampler.sample, step)) for step in islice(steps, threads))
+        while coming:
+            step, next_one = coming.popleft()
+            sample = next_one.result()
+            coming.extend((later, pool.submit(sampler.sample, later)) for later in islice(steps, 1))
             yield step, sample

@@ -85,7 +85,9 @@ def evaluate(
     task = task_of(shards, params.task)
     _same_task(info["task"], task)
     test = read_split(split, "test")
-    windows = evaluation_windows(test, task=params.task, per_clip=params.evaluate.windows_per_clip, step=params.evaluate.window_step)
+    windows = evaluation_windows(
+        test, task=params.task, per_clip=params.evaluate.windows_per_clip, step=params.evaluate.window_step
+    )
     if not windows:
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
@@ -106,7 +108,15 @@ def evaluate(
     steps, room = _rollout_windows(test, params)
     rolled = {
         name: score_frames(
-            one, shards, room, task=task, frames=steps, flow=params.flow, crop=crop, batch_size=batch_size, device=device
+            one,
+            shards,
+            room,
+            task=task,
+            frames=steps,
+            flow=params.flow,
+            crop=crop,
+            batch_size=batch_size,
+            device=device,
         )
         for name, one in models.items()
     }

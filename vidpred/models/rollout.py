@@ -43,10 +43,13 @@ def rollout(
         `frames` (B, frames, C, H, W), and the auxiliary predictions of the first call.
 
     Raises:
-        ValueError: fewer than one frame, or the model needs flow and none is given.
+        ValueError: fewer than one frame, more than one of a model for what lies between two, or the model needs flow
+            and none is given.
     """
     if frames < 1:
         raise ValueError(f"cannot roll out {frames} frames: ask for at least 1")
+    if model.between and frames > 1:
+        raise ValueError(f"{type(model).__name__} gives the one frame between two: it cannot be rolled out")
     if model.needs_flow and flow is None:
         raise ValueError(f"{type(model).__name__} needs optical flow: pass flow=")
     length = context.shape[1]

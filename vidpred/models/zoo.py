@@ -68,7 +68,15 @@ def build(name: str, config: Mapping[str, object], task: Task) -> Predictor:
     Raises:
         UserError: see `config_of`; or the model cannot do the task.
     """
+    if task.kind not in ("predict", "interpolate"):
+        raise UserError(f"the task is {task.kind!r}: this version knows predict and interpolate")
+    if task.between and (task.context, task.horizon) != (2, 1):
+        raise UserError(
+            f"to interpolate is to give the middle one of three frames, not {task.horizon} from {task.context}: "
+            "set task.context to 2 and task.horizon to 1"
+        )
     model: Predictor = module(name).build(config_of(name, config), task)
+    model.between = task.between
     for weight in model.parameters():
         if weight.dim() == 4:  # channels-last is what CPUs and GPUs convolve fastest, on a CPU by a factor
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)

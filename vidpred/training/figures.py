@@ -1,10 +1,13 @@
-"""What the figures of a table mean: their units, which way is better, and gains over copying the last frame.
+"""What the figures of a table mean: their units, which way is better, and gains over copying or averaging frames.
 
 Without torch, for those who only show figures. `UNITS` has the metrics of every table; `FURTHER_UNITS` those that are
 computed where they are asked for by name.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 UNITS: dict[str, str] = {
     "perceptual_distance": "grey levels",
@@ -64,9 +67,45 @@ FURTHER_HIGHER_IS_BETTER: dict[str, bool | None] = {
 } | {f"{name}_float": better for name, better in HIGHER_IS_BETTER.items()}
 """As `HIGHER_IS_BETTER`. None also: a share of capped or moving pixels says how the others are to be read."""
 
+BASELINES: dict[str, tuple[str, ...]] = {
+    "predict": ("copy_last",),
+    "interpolate": ("copy_first", "copy_last", "average"),
+}
+"""For each `task.kind` the models without parameters that every other one is held against: the best of them is the
+bar, that is the one with the lowest mean PD on the same windows."""
+
 STILL = 0.1
-"""Grey levels of `copy_last`'s PD below which nothing moves: a gain over it would be a ratio to noise."""
+"""Grey levels of the bar's PD below which nothing moves: a gain over it would be a ratio to noise."""
 NOTHING_MOVES = "nothing moves in these windows"
+
+
+class Verdict(NamedTuple):
+    """What `evaluate` found of a model, against the best of its baselines."""
+
+    baseline: str
+    """Which it was."""
+    gain: Mapping[str, Any]
+    """`intervals.Gain`, in PD."""
+    beats: bool
+    """Whether it is shown to be better."""
+
+
+def verdict(metrics: Mapping[str, Any]) -> Verdict:
+    """What results/evaluate/metrics.json says of the model."""
+    baseline = metrics.get("baseline", "copy_last")  # older files have one baseline only
+    return Verdict(baseline, metrics[f"over_{baseline}"], metrics[f"beats_{baseline}"])
+
+
+def best_baseline(distances: Mapping[str, float], *, prefix: str = "") -> tuple[str, float]:
+    """The name and the distance of the baseline that comes nearest.
+
+    Args:
+        distances: By name; whatever else there is besides baselines is passed over.
+        prefix: Before each name, such as `val_` in a row of validation.
+    """
+    found = {name: distances[prefix + name] for name in BASELINES["interpolate"] if prefix + name in distances}
+    name = min(found, key=found.__getitem__)
+    return name, found[name]
 
 
 def relative_gain(distance: float, baseline: float, *, still: float = STILL) -> float | None:
@@ -74,7 +113,7 @@ def relative_gain(distance: float, baseline: float, *, still: float = STILL) -> 
 
     Args:
         distance: The model's; lower is better.
-        baseline: That of copying the last frame, in the same unit.
+        baseline: That of the bar, such as copying the last frame, in the same unit.
         still: Baselines below it are those of windows in which nothing moves; in that unit.
     """
     return None if baseline < still else 1 - distance / baseline

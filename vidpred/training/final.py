@@ -23,6 +23,7 @@ from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
 from vidpred.training.data import Data
+from vidpred.training.figures import BASELINES, best_baseline
 from vidpred.training.loop import Row, Trainer
 from vidpred.workspace import fresh_folder
 
@@ -101,7 +102,8 @@ def train_model(
 def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) -> dict[str, Any]:
     """Writes the model folder and the curves; returns figures for a summary."""
     best = trainer.best
-    watched = ("val_perceptual_distance", "val_copy_last", "val_gain", "val_psnr_db")
+    bars = (f"val_{name}" for name in BASELINES[trainer.data.task.kind])
+    watched = ("val_perceptual_distance", *bars, "val_gain", "val_psnr_db")
     figures = {k: best[k] for k in watched if k in best}
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
     fresh_folder(out)
@@ -126,5 +128,6 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     if "val_gain" not in best:
         log.warning("nothing moves in the validation windows: copying the last frame cannot be beaten there")
     elif best["val_gain"] <= 0:
-        log.warning("the model is no better than copying the last frame: train longer, or see docs/training.md")
+        bar = best_baseline(best, prefix="val_")[0]
+        log.warning("the model is no better than %s: train longer, or see docs/training.md", bar)
     return {"model": choice.model, "parameters": zoo.parameters(trainer.model)} | training

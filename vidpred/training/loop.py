@@ -30,9 +30,10 @@ from vidpred.data.flow_store import Quantised, stored_flow
 from vidpred.errors import UserError
 from vidpred.models.rollout import rollout
 from vidpred.training import checkpoints
+from vidpred.training.baselines import baseline_frames
 from vidpred.training.data import Data
 from vidpred.training.device import choose_precision
-from vidpred.training.figures import NOTHING_MOVES, gain_in_words, relative_gain
+from vidpred.training.figures import BASELINES, NOTHING_MOVES, best_baseline, gain_in_words, relative_gain
 from vidpred.training.losses import weighted
 from vidpred.training.metrics import score
 from vidpred.training.schedule import learning_rate
@@ -86,12 +87,14 @@ class Trainer:
         self.data, self.params, self.steps, self.device, self.folder = data, params, steps, device, folder
         self.checkpoint_every = checkpoint_every
         self.stored = (
-            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.interval)
+            stored_flow(data.flow_folder, data.shards, data.flow, interval=data.task.flow_interval)
             if model.needs_flow and data.flow_folder is not None
             else None
         )
         if self.stored is not None and params.augment.reverse:
             log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
+        if self.stored is not None and params.augment.stride > 1:
+            log.info("the stored flow leads back one interval only: frames stay that far apart (train.augment.stride)")
         self.dtype = choose_precision(params.precision, device)
         self.loss = weighted(params.loss)
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -107,7 +110,7 @@ class Trainer:
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0
-        self.val_baseline = math.nan
+        self.val_baselines: dict[str, float] = {}
         self.rows: list[Row] = []
         self._losses: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +150,8 @@ class Trainer:
     def _batch(self, frames: np.ndarray, stored: Quantised | None = None) -> Batch:
         computed = self.data.flow if self.model.needs_flow else None
         flow = computed if stored is None else stored
-        return make_batch(frames, context=self.data.task.context, device=self.device, flow=flow)
+        task = self.data.task
+        return make_batch(frames, context=task.context, between=task.between, device=self.device, flow=flow)
 
     def _loss(self, batch: Batch) -> Tensor:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
@@ -182,8 +186,8 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> Row:
-        """Scores the averaged weights on the validation windows, beside copying the last frame."""
-        sums = {"model": 0.0, "copy": 0.0, "psnr": 0.0}
+        """Scores the averaged weights on the validation windows, beside the baselines of the task."""
+        sums, known = {"model": 0.0, "psnr": 0.0}, dict.fromkeys(BASELINES[self.data.task.kind], 0.0)
         task, count = self.data.task, 0
         for start in range(0, len(self.data.val), 32):
             windows = self.data.val[start : start + 32]
@@ -195,18 +199,17 @@ class Trainer:
             found = score(output.frames, batch.target, only=_WATCHED)
             sums["model"] += float(found["perceptual_distance"].mean(dim=1).sum())
             sums["psnr"] += float(found["psnr_db"].mean(dim=1).sum())
-            if math.isnan(self.val_baseline):
-                copied = batch.context[:, -1:].expand_as(batch.target)
-                known = score(copied, batch.target, only=_WATCHED)
-                sums["copy"] += float(known["perceptual_distance"].mean(dim=1).sum())
+            if not self.val_baselines:
+                for name, shown in baseline_frames(batch, task.kind).items():
+                    found = score(shown, batch.target, only=_WATCHED)
+                    known[name] += float(found["perceptual_distance"].mean(dim=1).sum())
             count += len(windows)
-        if math.isnan(self.val_baseline):
-            self.val_baseline = sums["copy"] / count
+        self.val_baselines = self.val_baselines or {name: total / count for name, total in known.items()}
         distance = sums["model"] / count
-        gain = relative_gain(distance, self.val_baseline)
+        gain = relative_gain(distance, best_baseline(self.val_baselines)[1])
         return {
             "val_perceptual_distance": distance,
-            "val_copy_last": self.val_baseline,
+            **{f"val_{name}": known for name, known in self.val_baselines.items()},
             **({} if gain is None else {"val_gain": gain}),
             "val_psnr_db": sums["psnr"] / count,
         }
@@ -224,7 +227,7 @@ class Trainer:
             "skipped_in_a_row": self.skipped_in_a_row,
             "rows": self.rows,
             "losses": self._losses,
-            "val_baseline": None if math.isnan(self.val_baseline) else self.val_baseline,
+            "val_baselines": self.val_baselines,
         }
         return checkpoints.save(folder, self.step, tensors, numbers)
 
@@ -239,8 +242,7 @@ class Trainer:
                 self.optimizer.state[parameter] = {k: self._placed(v, parameter) for k, v in state.items()}
         self.step, self.best, self.rows = int(numbers["step"]), numbers["best"], numbers["rows"]
         self.skipped_in_a_row, self._losses = numbers["skipped_in_a_row"], numbers["losses"]
-        baseline = numbers["val_baseline"]
-        self.val_baseline = math.nan if baseline is None else baseline
+        self.val_baselines = numbers["val_baselines"]
 
     @staticmethod
     def _placed(moment: Tensor, parameter: Tensor) -> Tensor:
@@ -304,6 +306,7 @@ class Trainer:
                 context=task.context,
                 horizon=horizon,
                 interval=task.interval,
+                between=task.between,
                 batch_size=params.batch_size,
                 seed=params.seed,
                 motion_share=params.motion_share,
@@ -314,7 +317,8 @@ class Trainer:
         plain = sampler(task.horizon)
         unrolled = plain
         span = (task.context + params.unroll_steps - 1) * task.interval + 1
-        if params.unroll_steps > task.horizon and any(segment.length >= span for segment in self.data.train):
+        longer = params.unroll_steps > task.horizon and not task.between
+        if longer and any(segment.length >= span for segment in self.data.train):
             unrolled = sampler(params.unroll_steps)
         yield from prefetched(plain, self.step, turn)
         yield from prefetched(unrolled, max(self.step, turn), self.steps)
@@ -334,8 +338,8 @@ class Trainer:
         with atomic(self.folder / "metrics.jsonl") as part:
             part.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
         log.info(
-            "step %d: loss %.4f, validation PD %.2f (copy_last %.2f, %s), %.0f clips/s",
-            self.step, row["loss"], row["val_perceptual_distance"], row["val_copy_last"], _told_gain(row),
+            "step %d: loss %.4f, validation PD %.2f (%s %.2f, %s), %.0f clips/s",
+            self.step, row["loss"], row["val_perceptual_distance"], *best_baseline(row, prefix="val_"), _told_gain(row),
             speed["clips_per_second"],
         )  # fmt: skip
         if on_evaluation:

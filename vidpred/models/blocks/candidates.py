@@ -24,6 +24,24 @@ def candidates(frame: Tensor, flow: Tensor, parts: tuple[float, ...]) -> Tensor:
     return torch.stack([warp(frame, part * flow) if part else frame.float() for part in parts], dim=1)
 
 
+def midway_candidates(context: Tensor, flow: Tensor, parts: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Guesses at the frame between two: the mean of both, each carried half the way along parts of the flow.
+
+    Where a guess is right, what is carried from either side agrees: how little it does is the error.
+
+    Args:
+        context: (B, 2, C, H, W) in [0, 1].
+        flow: (B, 2, H, W) in pixels, from the second frame back to the first.
+        parts: Multiples of the flow, one a guess.
+
+    Returns:
+        Guesses (B, len(parts), C, H, W) float32 and errors (B, len(parts), H, W) float32 in grey levels.
+    """
+    halves = tuple(part / 2 for part in parts)
+    first, last = candidates(context[:, 0], flow, halves), candidates(context[:, 1], -flow, halves)
+    return (first + last) / 2, perceptual_distance_map(first, last)
+
+
 def past_errors(context: Tensor, flow: Tensor, parts: tuple[float, ...], *, transitions: int = 2) -> Tensor:
     """The perceptual distance, pixel by pixel, that each candidate would have had on the last observed transitions.
 

@@ -45,6 +45,22 @@ def matching_cost(later: Tensor, earlier: Tensor, *, radius: int) -> Tensor:
 
 
 @torch.no_grad()
+def bilateral_cost(first: Tensor, last: Tensor, *, radius: int) -> Tensor:
+    """As `matching_cost`, for a frame between the two: how badly `first` at p + d matches `last` at p - d."""
+    height, width = first.shape[-2:]
+    total: Tensor | None = None
+    padded = [F.pad(frame, (radius + 1,) * 4, mode="replicate") for frame in (first, last)]
+    tall, wide = height + 2, width + 2  # a pixel more on every side, for the mean over 3x3
+    for channel in range(first.shape[1]):
+        ahead, behind = (frame[:, channel].unfold(1, tall, 1).unfold(2, wide, 1) for frame in padded)
+        off = (ahead - behind.flip(1, 2)).abs_()  # (B, 2r+1, 2r+1, H+2, W+2)
+        total = off if total is None else total.add_(off)
+    framed = total.flatten(1, 2)  # type: ignore[union-attr]
+    rows = framed[:, :, :-2] + framed[:, :, 1:-1] + framed[:, :, 2:]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).div_(9 * first.shape[1])
+
+
+@torch.no_grad()
 def expected_flow(cost: Tensor, *, radius: int, sharpness: float = 60.0) -> Tensor:
     """The mean displacement under softmax(−sharpness·cost): flow from the later frame back to the earlier one.
 

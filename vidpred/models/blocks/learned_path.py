@@ -118,16 +118,22 @@ def zero_head(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
     return head
 
 
-def add_residual(context: Tensor, residual: Tensor, steps: int) -> Tensor:
-    """The last frame plus a residual for every step, in float32.
+def start_frame(context: Tensor, *, between: bool) -> Tensor:
+    """What a residual is added to, (B, 1, C, H, W) float32: the last frame, or the average of those around."""
+    return context.float().mean(dim=1, keepdim=True) if between else context[:, -1:].float()
+
+
+def add_residual(context: Tensor, residual: Tensor, steps: int, *, between: bool) -> Tensor:
+    """The `start_frame` plus a residual for every step, in float32.
 
     Args:
         context: (B, T, C, H, W).
         residual: (B, steps·C, H, W).
         steps: Frames to predict.
+        between: As `Predictor.between`.
 
     Returns:
         (B, steps, C, H, W) float32.
     """
     batch, _, channels, height, width = context.shape
-    return context[:, -1:].float() + residual.float().reshape(batch, steps, channels, height, width)
+    return start_frame(context, between=between) + residual.float().reshape(batch, steps, channels, height, width)

@@ -76,7 +76,7 @@ class Conv2d(Predictor):
         noisy, carried = self.noise(context)
         seen = noisy.flatten(1, 2)
         if self.residual:
-            return Output(add_residual(carried, self.net(standardise(seen)), self.steps))
+            return Output(add_residual(carried, self.net(standardise(seen)), self.steps, between=self.between))
         predicted = self.net(seen)
         height, width = context.shape[-2:]
         predicted = predicted[..., :height, :width].float()

@@ -91,7 +91,7 @@ class Conv3d(Predictor):
         if self.length is not None:
             check_length("conv3d with axes hwc", context, self.length)
         seen, carried = self.noise(context)
-        return Output(add_residual(carried, self.net(seen), self.steps))
+        return Output(add_residual(carried, self.net(seen), self.steps, between=self.between))
 
 
 class _OverTime(SlowFusion):

@@ -71,7 +71,7 @@ class ConvRnn(Predictor):
         for cell in self.cells:
             states = cell(states)
         residual = unfold_pixels(self.head(states[-1]), self.fold, *context.shape[-2:])
-        return Output(add_residual(context, residual, self.steps))
+        return Output(add_residual(context, residual, self.steps, between=self.between))
 
 
 def build(config: Config, task: Task) -> ConvRnn:

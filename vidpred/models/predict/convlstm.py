@@ -83,7 +83,7 @@ class Convlstm(Predictor):
         for cell in self.cells:
             states = cell(states)
         residual = unfold_pixels(self.head(states[-1]), self.fold, *context.shape[-2:])
-        return Output(add_residual(carried, residual, self.steps))
+        return Output(add_residual(carried, residual, self.steps, between=self.between))
 
 
 def build(config: Config, task: Task) -> Convlstm:

@@ -24,6 +24,7 @@ from vidpred.models.blocks.learned_path import (
     check_noise,
     fold_pixels,
     standardise,
+    start_frame,
     unfold_pixels,
     zero_head,
 )
@@ -126,7 +127,7 @@ class ConvlstmAutoencoder(Predictor):
         if self.seed:
             joins = carried[:, -1:]
         else:
-            seen, joins = standardise(seen), standardise(carried[:, -1:])
+            seen, joins = standardise(seen), standardise(start_frame(carried, between=self.between))
         multiple = 2 ** len(self.down)
         state = self._last_state(list(fold_pixels(seen, self.fold, multiple).unbind(1)))
         frame = fold_pixels(joins, self.fold, multiple)[:, 0]
@@ -135,7 +136,7 @@ class ConvlstmAutoencoder(Predictor):
         )
         if self.seed:
             return Output(made.float().unflatten(1, (self.steps, -1)))
-        return Output(add_residual(carried, made, self.steps))
+        return Output(add_residual(carried, made, self.steps, between=self.between))
 
     def _last_state(self, states: list[Tensor]) -> Tensor:
         """(B, c, H, W), from what was seen at every moment."""

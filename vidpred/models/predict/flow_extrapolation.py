@@ -1,7 +1,8 @@
 """Motion goes on: the last frame, carried one step further along the optical flow that led to it.
 
 Backward warping takes the flow at the place where a pixel arrives instead of where it left, which is right where motion
-is smooth and smears where it is not. Further frames by feeding that back.
+is smooth and smears where it is not. Further frames by feeding that back. Between two frames the mean of both is
+taken, each carried half the way along the flow that leads from one to the other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vidpred.models.blocks.candidates import midway_candidates
 from vidpred.models.blocks.warp import warp
 from vidpred.types import Output, Predictor, Task
 
@@ -28,6 +30,8 @@ class FlowExtrapolation(Predictor):
         """See `Predictor.forward`."""
         if flow is None:
             raise ValueError("flow_extrapolation needs optical flow: pass flow=")
+        if self.between:
+            return Output(midway_candidates(context, flow[:, -1], (1.0,))[0])
         return Output(warp(context[:, -1], flow[:, -1])[:, None])
 
 

@@ -2,7 +2,8 @@
 
 The guesses are to copy the last frame and to carry it on by half an optical-flow step or a whole one. Each is weighted
 by prior·(blur(e) + 1)^-p, where e is its perceptual distance on the last two observed transitions; `fit` chooses p,
-blur and prior on validation windows.
+blur and prior on validation windows. Between two frames no transition is observed: the guesses are then means of both
+frames, each carried towards the other, and e is how much these two differ.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.candidates import box_blur, candidates, past_errors
+from vidpred.models.blocks.candidates import box_blur, candidates, midway_candidates, past_errors
 from vidpred.models.blocks.distance import perceptual_distance_map
 from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
@@ -56,9 +57,15 @@ class FlowGate(Predictor):
         if flow is None:
             raise ValueError("flow_gate needs optical flow: pass flow=")
         with torch.autocast(context.device.type, enabled=False):
-            guesses = candidates(context[:, -1], flow[:, -1], PARTS)
-            errors = box_blur(past_errors(context, flow, PARTS), self.config.blur)
-            return Output(_mix(guesses, errors, self.config)[:, None])
+            guesses, errors = _guesses(context, flow, between=self.between)
+            return Output(_mix(guesses, box_blur(errors, self.config.blur), self.config)[:, None])
+
+
+def _guesses(context: Tensor, flow: Tensor, *, between: bool) -> tuple[Tensor, Tensor]:
+    """Candidates (B, K, C, H, W) and their errors (B, K, H, W), not blurred."""
+    if between:
+        return midway_candidates(context, flow[:, -1], PARTS)
+    return candidates(context[:, -1], flow[:, -1], PARTS), past_errors(context, flow, PARTS)
 
 
 def _mix(guesses: Tensor, errors: Tensor, config: Config) -> Tensor:
@@ -100,9 +107,9 @@ def _add_distances(totals: dict[tuple[float, int, float], float], batch: Batch, 
         raise ValueError(f"flow_gate is fitted on contexts of {task.context} frames with flow")
     # one pixel in four tells the configs apart as well as all of them
     thin = (..., slice(None, None, 2), slice(None, None, 2))
-    guesses = candidates(context[:, -1], flow[:, -1], PARTS)[thin]
+    guesses, errors = _guesses(context, flow, between=task.between)
+    guesses = guesses[thin]
     truth = batch.target[:, 0][thin]
-    errors = past_errors(context, flow, PARTS)
     for blur in sorted({blur for _, blur, _ in totals}):
         blurred = box_blur(errors, blur)[thin]
         for p, used, prior in totals:

@@ -81,7 +81,7 @@ class LateFusion(Predictor):
         maps = self.look(folded.flatten(0, 1))
         joined = [self._join(found.unflatten(0, context.shape[:2])) for found in maps]
         residual = unfold_pixels(self.head(self.decode(joined)), self.config.fold, *context.shape[-2:])
-        return Output(add_residual(context, residual, self.steps))
+        return Output(add_residual(context, residual, self.steps, between=self.between))
 
     def _join(self, maps: Tensor) -> Tensor:
         """(B, T, C, H, W) to (B, T·C, H, W), or to (B, 2·C, H, W)."""

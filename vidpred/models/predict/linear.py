@@ -1,4 +1,7 @@
-"""Every pixel goes on as it changed last: 2·x[t] - x[t-1], clamped; further frames by feeding that back."""
+"""Every pixel goes on as it changed last: 2·x[t] - x[t-1], clamped; further frames by feeding that back.
+
+Between two frames every pixel is halfway from one to the other: their average.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ class Linear(Predictor):
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
+        if self.between:
+            return Output(context.float().mean(dim=1, keepdim=True))
         return Output((2 * context[:, -1:] - context[:, -2:-1]).clamp(0, 1))
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.discriminators import Discriminators, PatchDiscriminator, SizedDiscriminator, resize
-from vidpred.models.blocks.learned_path import check_length, standardise, zero_head
+from vidpred.models.blocks.learned_path import check_length, standardise, start_frame, zero_head
 from vidpred.models.blocks.pixels import from_signed, to_signed
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -133,7 +133,7 @@ class Multiscale(Predictor):
     def _predictions(self, context: Tensor, stage: Tensor) -> Tensor:
         """A stage's own numbers as frames (B, steps, C, h, w) in [0, 1]; `context` of the same size."""
         apart = stage.unflatten(1, (self.steps, -1))
-        return context[:, -1:].float() + apart if self.residual else from_signed(apart)
+        return start_frame(context, between=self.between) + apart if self.residual else from_signed(apart)
 
 
 def _stage(widths: tuple[int, ...], kernels: tuple[int, ...], activation: type[nn.Module]) -> nn.Sequential:

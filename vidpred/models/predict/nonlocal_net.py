@@ -74,7 +74,7 @@ class NonlocalNet(Predictor):
             newest.append(x[:, -1])
         newest[-1] = self.attend(x)[:, -1]
         residual = unfold_pixels(self.head(self.decode(newest)), self.config.fold, *context.shape[-2:])
-        return Output(add_residual(context, residual, self.steps))
+        return Output(add_residual(context, residual, self.steps, between=self.between))
 
 
 def build(config: Config, task: Task) -> NonlocalNet:

@@ -97,7 +97,7 @@ class Parallel(Predictor):
         found = [branch(folded) for branch in self.branches]
         together = torch.cat([features.to(found[0].dtype) for features in found], dim=1)
         residual = unfold_pixels(self.mix(together), self.fold, *context.shape[-2:])
-        return Output(add_residual(carried, residual, self.steps))
+        return Output(add_residual(carried, residual, self.steps, between=self.between))
 
 
 class _Stacked(nn.Module):

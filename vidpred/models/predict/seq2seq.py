@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import fold_pixels, standardise, zero_head
+from vidpred.models.blocks.learned_path import fold_pixels, standardise, start_frame, zero_head
 from vidpred.models.blocks.pixels import from_signed, to_signed
 from vidpred.models.blocks.recurrent import ConvLSTM
 from vidpred.models.checks import between
@@ -137,7 +137,8 @@ class Seq2seq(Predictor):
         for step in range(self.steps):
             *skips, seen = self._encode(frame)
             state = self.writer.step(seen, state)
-            predicted.append(self._decode(state[0], skips, frame))
+            start = start_frame(frames, between=True)[:, 0] if self.between else frame
+            predicted.append(self._decode(state[0], skips, start))
             frame = predicted[-1]
             if truth is not None and step + 1 < self.steps:
                 told = torch.rand(len(frame), 1, 1, 1, device=frame.device) < self.teacher_forcing
@@ -156,8 +157,8 @@ class Seq2seq(Predictor):
             levels.append(layer(levels[-1]))
         return levels
 
-    def _decode(self, hidden: Tensor, skips: list[Tensor], frame: Tensor) -> Tensor:
-        """The next frame, (B, C, H, W) float32 in [0, 1]."""
+    def _decode(self, hidden: Tensor, skips: list[Tensor], start: Tensor) -> Tensor:
+        """The next frame, (B, C, H, W) float32 in [0, 1]; a residual to `start`."""
         found = hidden
         if not self.residual:
             for layer in self.decoder:
@@ -166,7 +167,7 @@ class Seq2seq(Predictor):
         for layer, skip in zip(self.decoder, reversed(skips), strict=True):
             found = layer(found)
             found = torch.cat((found, skip.to(found.dtype)), dim=1)
-        return frame.float() + F.pixel_shuffle(self.head(found).float(), self.fold)
+        return start.float() + F.pixel_shuffle(self.head(found).float(), self.fold)
 
 
 def _layer(convolution: nn.Conv2d | nn.ConvTranspose2d, config: Config) -> nn.Sequential:

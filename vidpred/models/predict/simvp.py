@@ -109,7 +109,9 @@ class Simvp(Predictor):
                 "give as many, or train one with this task.context"
             )
         if not self.seed:
-            return Output(add_residual(context, self._once(standardise(context)).flatten(1, 2), self.steps))
+            return Output(
+                add_residual(context, self._once(standardise(context)).flatten(1, 2), self.steps, between=self.between)
+            )
         passes = [self._once(context)]
         while len(passes) * self.given < self.steps:
             passes.append(self._once(passes[-1]))

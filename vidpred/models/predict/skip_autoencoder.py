@@ -86,7 +86,7 @@ class SkipAutoencoder(Predictor):
             found = torch.cat((found, levels.pop().to(found.dtype)), dim=1)
         found = self.head(found)[..., :height, :width]
         if self.residual:
-            return Output(add_residual(context, found, 1))
+            return Output(add_residual(context, found, 1, between=self.between))
         return Output(from_signed(found)[:, None])
 
 

@@ -86,7 +86,7 @@ class Slowfast(Predictor):
             slow = torch.cat((slow, self._handed_over(lateral, fast, kept)), dim=2)
             newest.append(torch.cat((slow[:, -1], fast[:, -1]), dim=1))
         residual = unfold_pixels(self.head(self.decode(newest)), self.config.fold, *context.shape[-2:])
-        return Output(add_residual(context, residual, self.steps))
+        return Output(add_residual(context, residual, self.steps, between=self.between))
 
     def _slow(self, scale: int, slow: Tensor) -> Tensor:
         """(B, T', C, H, W) to the channels of this scale: moments alone, at the last scale with their neighbours."""

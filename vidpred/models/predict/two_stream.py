@@ -61,7 +61,8 @@ class TwoStream(Predictor):
         self.config = config
         self.length = task.context
         each = widths(config.width, config.scales)
-        self.appearance = Down(task.channels * config.fold**2, each, config.depth)
+        shown = 2 if task.between else 1
+        self.appearance = Down(shown * task.channels * config.fold**2, each, config.depth)
         self.motion = Down(2 * (task.context - 1) * config.fold**2, each, config.depth)
         self.decode = Up([2 * channels for channels in each], each)
         # a displacement (x, y), a share of the last flow, and a residual for every frame
@@ -78,20 +79,25 @@ class TwoStream(Predictor):
             raise ValueError("two_stream needs optical flow: pass flow=")
         check_length("two_stream", context, self.length)
         fold, multiple = self.config.fold, 2 ** (self.config.scales - 1)
-        shown = fold_pixels(standardise(context[:, -1:]), fold, multiple)
+        shown = fold_pixels(standardise(context if self.between else context[:, -1:]), fold, multiple)
         moved = fold_pixels(flow / 4, fold, multiple)  # about unit variance where things move
         streams = zip(self.appearance(shown.flatten(1, 2)), self.motion(moved.flatten(1, 2)), strict=True)
         features = self.decode([torch.cat(both, dim=1) for both in streams])
         said = unfold_pixels(self.head(features), fold, *context.shape[-2:])
         with torch.autocast(context.device.type, enabled=False):
-            return Output(self._move(context[:, -1].float(), flow[:, -1].float(), said.float()))
+            return Output(self._move(context.float(), flow[:, -1].float(), said.float()))
 
-    def _move(self, last: Tensor, last_flow: Tensor, said: Tensor) -> Tensor:
-        """(B, C, H, W), (B, 2, H, W) and what the head said to (B, steps, C, H, W)."""
+    def _move(self, context: Tensor, last_flow: Tensor, said: Tensor) -> Tensor:
+        """(B, T, C, H, W), (B, 2, H, W) and what the head said to (B, steps, C, H, W)."""
         bound = self.config.max_flow
         parts = said.unflatten(1, (self.steps, -1))
         free, share, residual = parts[:, :, :2], parts[:, :, 2:3], parts[:, :, 3:]
         places = bound * torch.tanh((4 * free + share * last_flow[:, None]) / bound)
+        if self.between:  # the mean of both frames, displaced towards each other
+            first, last = (warp(context[:, i], sign * places[:, 0]) for i, sign in ((0, 1), (1, -1)))
+            both: Tensor = ((first + last) / 2)[:, None] + residual
+            return both
+        last = context[:, -1]
         still = warp(last, torch.zeros_like(last_flow))
         moved = [warp(last, place) - still for place in places.unbind(1)]
         frames: Tensor = last[:, None] + torch.stack(moved, dim=1) + residual

@@ -28,6 +28,7 @@ from vidpred.errors import UserError
 from vidpred.models.blocks.candidates import box_blur
 from vidpred.models.blocks.correlation import expected_flow, matching_cost
 from vidpred.models.blocks.distance import perceptual_distance_map
+from vidpred.models.blocks.midway import Midway
 from vidpred.models.blocks.warp import warp
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -270,5 +271,13 @@ def _double(x: Tensor) -> Tensor:
 
 
 def build(config: Config, task: Task) -> Predictor:
-    """The model for a task; the frame size may differ at test time."""
+    """The model for a task; the frame size may differ at test time. Between two frames, both are warped (`Midway`)."""
+    if task.between:
+        return Midway(
+            width=config.width,
+            warps=config.warps,
+            radius=config.radius,
+            max_flow=config.max_flow,
+            channels=task.channels,
+        )
     return WarpMix(config, task)
