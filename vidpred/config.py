@@ -258,6 +258,9 @@ class Augment(Section):
     scale: tuple[Scale, Scale] | None = None
     """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
     frame goes on as its mirror image. null: off."""
+    crop: Annotated[int, Field(ge=16)] | None = None
+    """Train on a square part of so many pixels a side, anywhere in the frame: a step costs less, and where objects enter
+    is not learned. null: the whole frame."""
     translate: Annotated[int, Field(ge=0, le=4096)] = 0
     """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
 
@@ -402,6 +405,9 @@ class Params(Section):
                 f"{self.task.span} frames: set it to at least that"
             )
         side = min(self.transcode.height, self.transcode.width)
+        crop = self.train.augment.crop
+        if crop is not None and crop > side:
+            raise ValueError(f"train.augment.crop is {crop}: give from 16 to the frame's {side} pixels, or null")
         if self.evaluate.crop is not None and not 16 <= self.evaluate.crop <= side:
             raise ValueError(
                 f"evaluate.crop is {self.evaluate.crop}: give from 16 to the frame's {side} pixels, or null"

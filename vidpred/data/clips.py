@@ -203,6 +203,8 @@ class TrainSampler:
         self.seed = seed
         self.augment = augment or UNCHANGED
         self._shards, self._flow = shards, flow
+        crop = self.augment.crop
+        self._size = (shards.height, shards.width) if crop is None else (crop, crop)
         span = (self.count - 1) * interval + 1
         self._segments = [s for s in segments if s.length >= span]
         if not self._segments:
@@ -252,7 +254,7 @@ class TrainSampler:
             height=shards.height,
             width=shards.width,
         )
-        out = np.empty((self.batch_size, self.count, shards.height, shards.width, 3), np.uint8)
+        out = np.empty((self.batch_size, self.count, *self._size, 3), np.uint8)
         for into, (segment, start), change in zip(out, drawn, changes, strict=True):
             if self._flow is None:
                 first, interval = self._strided(segment, start, change.stride)
@@ -278,7 +280,7 @@ class TrainSampler:
         """Flow of the contexts of drawn windows, changed as their frames are."""
         fields = (self.batch_size, self.context - 1)
         out = Quantised(
-            np.empty((*fields, 2, self._shards.height, self._shards.width), np.int8), np.empty(fields, np.float32)
+            np.empty((*fields, 2, *self._size), np.int8), np.empty(fields, np.float32)
         )
         for values, scales, (segment, start), change in zip(*out, drawn, changes, strict=True):
             found = flow.fields(segment.clip, segment.start + start, self.context)

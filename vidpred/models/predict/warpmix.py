@@ -28,6 +28,7 @@ from vidpred.errors import UserError
 from vidpred.models.blocks.candidates import box_blur
 from vidpred.models.blocks.correlation import expected_flow, matching_cost
 from vidpred.models.blocks.distance import perceptual_distance_map
+from vidpred.models.blocks.learned_path import standardise
 from vidpred.models.blocks.midway import Midway
 from vidpred.models.blocks.warp import warp
 from vidpred.models.checks import between
@@ -134,10 +135,12 @@ class _Sight:
         flow_quarter = 4 * expected_flow(cost_quarter, radius=config.radius)
         flow_quarter = F.interpolate(flow_quarter, scale_factor=2, mode="bilinear", align_corners=False)
         flows = [flow_half, flow_quarter]
-        recent = context[:, -config.frames :].flatten(1, 2)
-        differences = context[:, -config.frames :].diff(dim=1).flatten(1, 2)
+        # all that is seen has about unit variance: differences of frames as they are would hardly be seen
+        recent = standardise(context[:, -config.frames :]).flatten(1, 2)
+        differences = 16 * context[:, -config.frames :].diff(dim=1).flatten(1, 2)
         seen = [F.pixel_unshuffle(recent, 2), F.avg_pool2d(differences, 2)]
-        self.fine = [last, before]
+        self.fine = [standardise(last), 16 * (last - before)]
+        self.active = _activity(context[:, -config.frames :])
         self.guesses = None
         if flow is not None:
             self.guesses = _guess(context, flow, config.warps)
@@ -145,11 +148,12 @@ class _Sight:
             # how the same things moved one frame earlier: what speeds up or slows down
             earlier = warp(flow[:, -2], onward) if flow.shape[1] > 1 else onward
             flows += [F.avg_pool2d(field, 2) for field in (onward, flow[:, -1], earlier)]
-            changes = (self.guesses.frames[:, 1:] - last[:, None]).flatten(1, 2)
-            seen += [F.avg_pool2d(changes, 2), F.avg_pool2d(self.guesses.errors, 2)]
-            self.fine += [changes, self.guesses.errors]
+            changes = 16 * (self.guesses.frames[:, 1:] - last[:, None]).flatten(1, 2)
+            errors = self.guesses.errors - 2
+            seen += [F.avg_pool2d(changes, 2), F.avg_pool2d(errors, 2)]
+            self.fine += [changes, errors]
         self.flows = torch.cat(flows, dim=1)  # (B, 2·fields, H/2, W/2), in pixels of the full frame
-        self.half = torch.cat([*seen, self.flows / 8], dim=1)
+        self.half = torch.cat([*seen, self.flows / 4], dim=1)
         self.cost_half, self.cost_quarter = 8 * cost_half, 8 * cost_quarter
 
 
@@ -254,8 +258,19 @@ class WarpMix(Predictor):
         warped = last
         for i in range(k):
             warped = warped + weights[:, i + 1 : i + 2] * (warp(last, places[:, i]) - still)
-        mixed = warped + blend * (warp(before, places[:, k]) - warped)
-        return mixed + residual, mixed, last + residual
+        mixing = warped + blend * (warp(before, places[:, k]) - warped) - last
+        return tuple(last + sight.active * change for change in (mixing + residual, mixing, residual))
+
+
+@torch.no_grad()
+def _activity(frames: Tensor) -> Tensor:
+    """Where anything has changed: (B, 1, H, W), 0 where nothing has within some twelve pixels, else nearly 1.
+
+    What stands still in frames (B, T, C, H, W) stays as it is to the bit, whatever was learned of what moves.
+    """
+    changes = F.max_pool2d(255 * frames.diff(dim=1).abs().amax(dim=(1, 2))[:, None], 4)
+    around = F.max_pool2d(changes, 7, stride=1, padding=3)
+    return F.interpolate(around / (around + 0.25), scale_factor=4, mode="nearest")
 
 
 def _padded(maps: Tensor) -> Tensor:
