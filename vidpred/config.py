@@ -181,7 +181,7 @@ class FlowParams(Section):
 
     method: Literal["dis", "farneback"] = "dis"
     """`dis`: OpenCV's dense inverse search; `farneback`: its polynomial expansion."""
-    preset: Literal["ultrafast", "fast", "medium", "fine"] = "medium"
+    preset: Literal["ultrafast", "fast", "medium", "fine"] = "fine"
     """How hard `dis` searches; `fine` to the full resolution, the others to half of it: several times the work, and on
     frames of some hundred pixels a better flow."""
 
@@ -259,8 +259,7 @@ class Augment(Section):
     """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
     frame goes on as its mirror image. null: off."""
     crop: Annotated[int, Field(ge=16)] | None = None
-    """Train on a square part of so many pixels a side, anywhere in the frame: a step costs less, and where objects enter
-    is not learned. null: the whole frame."""
+    """Train on a square part of so many pixels a side, anywhere in the frame: a step costs less. null: on all of it."""
     translate: Annotated[int, Field(ge=0, le=4096)] = 0
     """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
 

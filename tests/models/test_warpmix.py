@@ -114,8 +114,11 @@ def test_flow_is_asked_for_where_it_is_needed_only() -> None:
         zoo.build("warpmix", BY_FLOW, TASK)(torch.rand(1, 5, 3, 32, 32))
 
 
-def test_two_frames_are_enough() -> None:
-    model = zoo.build("warpmix", {**BY_FLOW, "frames": 2}, Task(context=2, horizon=1, height=32, width=32))
+@pytest.mark.parametrize("warps", [1, 2, 5])
+def test_two_frames_and_any_number_of_warps_are_enough(warps: int) -> None:
+    model = zoo.build(
+        "warpmix", {**BY_FLOW, "frames": 2, "warps": warps}, Task(context=2, horizon=1, height=32, width=32)
+    )
     clips, _ = drifting(2, seed=2)
     assert predict(model, clips[:, :2]).isfinite().all()
 

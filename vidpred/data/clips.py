@@ -279,9 +279,7 @@ class TrainSampler:
     def _flow_of(self, flow: StoredFlow, drawn: Sequence[tuple[Segment, int]], changes: Sequence[Change]) -> Quantised:
         """Flow of the contexts of drawn windows, changed as their frames are."""
         fields = (self.batch_size, self.context - 1)
-        out = Quantised(
-            np.empty((*fields, 2, *self._size), np.int8), np.empty(fields, np.float32)
-        )
+        out = Quantised(np.empty((*fields, 2, *self._size), np.int8), np.empty(fields, np.float32))
         for values, scales, (segment, start), change in zip(*out, drawn, changes, strict=True):
             found = flow.fields(segment.clip, segment.start + start, self.context)
             change_flow(found, change, Quantised(values, scales))

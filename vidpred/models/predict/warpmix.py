@@ -1,15 +1,17 @@
 """The next frame as a per-pixel mix of warps of the last frames, plus a little synthesis.
 
-Our own. It starts as exactly `copy_last`, the bar that most trained predictors miss, and every head has a gradient
-from the first steps on. Three ideas make it learn in minutes on two cores:
+Our own. With `prior: consistency` it starts as a better `flow_gate`, with `none` as exactly `copy_last`, the bar that
+most trained predictors miss; every head has a gradient from the first steps on. What makes it learn in minutes:
 
-* Matching costs between the last frames (Dosovitskiy et al. 2015, FlowNet, arXiv 1504.06852) are an input, not
-  something to discover; so is the flow that they expect.
+* Optical flow, the guesses along it and how well they would have predicted the frames just seen are inputs; so are
+  matching costs between the last frames (Dosovitskiy et al. 2015, FlowNet, arXiv 1504.06852). Neither has to be
+  discovered.
 * It predicts where a pixel comes from rather than its colour (Liu et al. 2017, deep voxel flow, arXiv 1702.02463),
   by several warps at once, so that motions may overlap and hide each other.
 * Residual and blend start at zero behind an open gate, logits are bounded: nothing can saturate shut.
 
-    next = x_T + Σ aₖ·(warp(x_T, fₖ) − warp(x_T, 0)) + b·(warp(x_{T−1}, f_b) − x_T) + g·r
+    mixed = x_T + Σ wₖ·(warp(x_T, fₖ) − warp(x_T, 0)),  w = softmax(bounded − trust·log(error + 1) + favour)
+    next = x_T + active·(mixed + b·(warp(x_{T−1}, f_b) − mixed) + g·r − x_T)
 
 Coordinates, warps, softmax and sum are float32, outside autocast: bfloat16 would round the coordinates to a tenth of
 a pixel and more.
@@ -42,12 +44,12 @@ class Config:
     prior: Literal["none", "consistency"] = "consistency"
     """Where training starts. `consistency`: as `flow_gate`, warps lie along the optical flow and are trusted as far as
     they were right about the frames just seen; needs flow. `none`: as `copy_last`."""
-    width: int = 24
+    width: int = 16
     """Channels at half the resolution; the deeper scales have twice and three times as many."""
     fine: int = 16
     """Channels at the full resolution, where the mix is decided."""
     warps: int = 3
-    """Warps of the last frame that are mixed with it; by the prior ½, 1, 1½ … steps of the flow."""
+    """Warps of the last frame that are mixed with it; by the prior ½, 1, 1½ … steps of the flow, or 1 if only one."""
     radius: int = 3
     """Largest displacement of the matching costs, in pixels at half and at a quarter of the resolution."""
     frames: int = 3
@@ -89,6 +91,8 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
 class _Guesses(NamedTuple):
     """What optical flow says of the next frame, before anything is learned."""
 
+    onward: Tensor
+    """(B, 2, H, W): a whole step of the flow, as it will be at the next frame's pixels."""
     places: Tensor
     """(B, K+1, 2, H, W): where each warp of the last frame, then that of the one before it, takes its pixels from."""
     frames: Tensor
@@ -102,24 +106,24 @@ class _Guesses(NamedTuple):
 def _guess(context: Tensor, flow: Tensor, warps: int) -> _Guesses:
     """Guesses from (B, T, C, H, W) and its flow (B, T-1, 2, H, W)."""
     batch, length, _, height, width = context.shape
-    parts = [(k + 1) / 2 for k in range(warps)]
-    places, frames = _carry(context[:, -1], context[:, -2], flow[:, -1], parts)
+    parts = [(k + 1) / 2 for k in range(warps)] if warps > 1 else [1.0]
+    onward, places, frames = _carry(context[:, -1], context[:, -2], flow[:, -1], parts)
     errors = torch.zeros(batch, warps + 2, height, width, device=context.device)
     found = min(2, length - 2)
     for end in range(length - 1, length - 1 - found, -1):  # flow[:, i] leads from frame i+1 back to frame i
-        _, then = _carry(context[:, end - 1], context[:, end - 2], flow[:, end - 2], parts)
+        _, _, then = _carry(context[:, end - 1], context[:, end - 2], flow[:, end - 2], parts)
         errors = errors + perceptual_distance_map(then, context[:, end, None].expand_as(then)) / found
     # the pixel that is here next was judged where it comes from
-    return _Guesses(places, frames, torch.log1p(warp(box_blur(errors, 1), places[:, 1])))
+    return _Guesses(onward, places, frames, torch.log1p(warp(box_blur(errors, 1), onward)))
 
 
-def _carry(last: Tensor, before: Tensor, flow: Tensor, parts: list[float]) -> tuple[Tensor, Tensor]:
-    """Places and frames, as in `_Guesses`, from two frames (B, C, H, W) and the flow between them."""
+def _carry(last: Tensor, before: Tensor, flow: Tensor, parts: list[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """A whole step, places and frames, as in `_Guesses`, from two frames (B, C, H, W) and the flow between them."""
     onward = warp(flow, flow)  # the flow of what will be here, not of what is: motion is carried along its own path
     earlier = onward + warp(flow, onward)
     places = torch.stack([*(part * onward for part in parts), earlier], dim=1)
     warped = [warp(last, place) for place in places[:, :-1].unbind(1)]
-    return places, torch.stack([last, *warped, warp(before, earlier)], dim=1)
+    return onward, places, torch.stack([last, *warped, warp(before, earlier)], dim=1)
 
 
 class _Sight:
@@ -144,7 +148,7 @@ class _Sight:
         self.guesses = None
         if flow is not None:
             self.guesses = _guess(context, flow, config.warps)
-            onward = self.guesses.places[:, 1]
+            onward = self.guesses.onward
             # how the same things moved one frame earlier: what speeds up or slows down
             earlier = warp(flow[:, -2], onward) if flow.shape[1] > 1 else onward
             flows += [F.avg_pool2d(field, 2) for field in (onward, flow[:, -1], earlier)]
@@ -191,6 +195,7 @@ class WarpMix(Predictor):
         self.fine = _convs(2 * w // 4 + c * 2 + guessed, config.fine)
         self.mix = _zero(nn.Conv2d(config.fine, k + 3 + c, 3, padding=1))
         if self.needs_flow:
+            # chosen on validation parts of real videos, as is the blur of the errors
             self.trust = nn.Parameter(torch.tensor(2.0))
             self.favour = nn.Parameter(torch.tensor([-1.5, 0.0, 0.0] + [-1.5] * k)[: k + 1])
 
@@ -270,7 +275,8 @@ def _activity(frames: Tensor) -> Tensor:
     """
     changes = F.max_pool2d(255 * frames.diff(dim=1).abs().amax(dim=(1, 2))[:, None], 4)
     around = F.max_pool2d(changes, 7, stride=1, padding=3)
-    return F.interpolate(around / (around + 0.25), scale_factor=4, mode="nearest")
+    activity: Tensor = F.interpolate(around / (around + 0.25), scale_factor=4, mode="nearest")
+    return activity
 
 
 def _padded(maps: Tensor) -> Tensor:
@@ -278,7 +284,8 @@ def _padded(maps: Tensor) -> Tensor:
     down, right = -maps.shape[-2] % 16, -maps.shape[-1] % 16
     if not down and not right:
         return maps
-    return F.pad(maps.flatten(0, 1), (0, right, 0, down), mode="replicate").unflatten(0, maps.shape[:2])
+    padded: Tensor = F.pad(maps.flatten(0, 1), (0, right, 0, down), mode="replicate").unflatten(0, maps.shape[:2])
+    return padded
 
 
 def _double(x: Tensor) -> Tensor:
