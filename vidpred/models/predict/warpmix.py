@@ -114,7 +114,7 @@ def _guess(context: Tensor, flow: Tensor, warps: int) -> _Guesses:
         _, _, then = _carry(context[:, end - 1], context[:, end - 2], flow[:, end - 2], parts)
         errors = errors + perceptual_distance_map(then, context[:, end, None].expand_as(then)) / found
     # the pixel that is here next was judged where it comes from
-    return _Guesses(onward, places, frames, torch.log1p(warp(box_blur(errors, 1), onward)))
+    return _Guesses(onward, places, frames, torch.log1p(warp(box_blur(errors, 2), onward)))
 
 
 def _carry(last: Tensor, before: Tensor, flow: Tensor, parts: list[float]) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,8 +196,8 @@ class WarpMix(Predictor):
         self.mix = _zero(nn.Conv2d(config.fine, k + 3 + c, 3, padding=1))
         if self.needs_flow:
             # chosen on validation parts of real videos, as is the blur of the errors
-            self.trust = nn.Parameter(torch.tensor(2.0))
-            self.favour = nn.Parameter(torch.tensor([-1.5, 0.0, 0.0] + [-1.5] * k)[: k + 1])
+            self.trust = nn.Parameter(torch.tensor(5.0))
+            self.favour = nn.Parameter(torch.tensor([-0.5, 0.0, 0.0] + [-1.5] * k)[: k + 1])
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """As `Predictor.forward`; frames of any size, padded to a multiple of 16 inside.
