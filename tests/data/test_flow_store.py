@@ -482,10 +482,12 @@ def test_the_stage_stores_flow_only_where_a_model_asks_for_it(
     from stages import flow as stage
 
     assert stage.needs_flow("flow_gate")
-    assert not stage.needs_flow("warpmix")
+    assert stage.needs_flow("warpmix")
+    assert not stage.needs_flow("convlstm")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "shards").symlink_to(shards.folder)
     text = (root / "params.yaml").read_text()
+    text = text.replace("    warpmix:", "    conv2d:").replace("width: [16, 24]", "filters: [8, 16]")
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "dvc.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
@@ -493,7 +495,7 @@ def test_the_stage_stores_flow_only_where_a_model_asks_for_it(
     stage.main()
     assert [path.name for path in Path("data/flow").iterdir()] == ["flow.json"]
     note = json.loads(Path("data/flow/flow.json").read_text())
-    assert note == {"needed": False, "models": [], "stored": False, "method": "dis", "preset": "medium"}
+    assert note == {"needed": False, "models": [], "stored": False, "method": "dis", "preset": "fine"}
     assert "  model: null" in text
     (tmp_path / "params.yaml").write_text(text.replace("  model: null", "  model: flow_gate"))
     stage.main()
