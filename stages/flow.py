@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def needs_flow(name: str) -> bool:
-    """Whether a model of the zoo declares `needs_flow`; UserError for an unknown name."""
+    """Whether a model of the zoo needs flow, under some config at least; UserError for an unknown name."""
     found = zoo.module(name)
     return any(
         issubclass(kind, Predictor) and kind.needs_flow and kind.__module__ == found.__name__

@@ -24,6 +24,7 @@ def main() -> None:
         split=Path("data/split"),
         flow=params.flow,
         batch_size=params.evaluate.batch_size,
+        crop=params.evaluate.crop,
         device=choose_device(params.resources.device),
     )
     receipt = register(

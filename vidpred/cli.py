@@ -153,6 +153,26 @@ def check() -> None:
     check_project()
 
 
+@app.command(epilog="Examples: `vidpred preset`; `vidpred preset real_videos --source ~/clips`")
+def preset(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Of a file in presets/; none: list them.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="For `fetch.source`, where your clips are not the preset's.")
+    ] = None,
+) -> None:
+    """Write a data protocol (sizes, split, model, budget) into params.yaml; its other values and comments stay."""
+    from vidpred.commands.preset import apply_preset, list_presets
+
+    if name is None:
+        typer.echo("\n".join(list_presets()))
+        return
+    changes = apply_preset(name, source)
+    typer.echo("\n".join(changes) if changes else "params.yaml has all of it already")
+    typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+
+
 data_app = typer.Typer(
     name="data",
     help="Look at the data: what a folder of shards holds, whether it is whole, which datasets there are by name.",

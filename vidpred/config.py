@@ -122,6 +122,9 @@ class TranscodeParams(Section):
     """A frame of the source that differs by no more grey levels in the mean from the first of a picture repeats it."""
     max_freeze_seconds: Annotated[float, Field(gt=0)] | None = 0.35
     """A picture that stands still for longer ends the clip; the next begins with its last repeat. null: never."""
+    drop_repeats: bool = False
+    """With `fps: null`: a frame that repeats the one before is left out, so that what moves does not stand still for a
+    frame where a video was brought to a higher rate."""
     min_motion: Annotated[float, Field(ge=0, lt=255)] = 0.1
     """A clip whose neighbouring frames differ by fewer grey levels in the mean is dropped."""
     min_frames: Count = 6
@@ -143,6 +146,14 @@ class TranscodeParams(Section):
     storage: str | None = None
     """With `engine: ray`: a folder or fsspec URL (s3://bucket/prefix) that every node reaches, for sources and frames;
     null: they travel through Ray."""
+
+    @model_validator(mode="after")
+    def _repeats_are_the_source_s(self) -> TranscodeParams:
+        if self.drop_repeats and self.fps is not None:
+            raise ValueError(
+                f"drop_repeats leaves out frames of the source, but fps {self.fps:g} samples by time: set fps to null"
+            )
+        return self
 
 
 class SplitParams(Section):
@@ -177,8 +188,9 @@ class FlowParams(Section):
 
     method: Literal["dis", "farneback"] = "dis"
     """`dis`: OpenCV's dense inverse search; `farneback`: its polynomial expansion."""
-    preset: Literal["ultrafast", "fast", "medium"] = "medium"
-    """How hard `dis` searches."""
+    preset: Literal["ultrafast", "fast", "medium", "fine"] = "fine"
+    """How hard `dis` searches; `fine` to the full resolution, the others to half of it: several times the work, and on
+    frames of some hundred pixels a better flow."""
 
 
 class UniformSpace(Section):
@@ -253,6 +265,8 @@ class Augment(Section):
     scale: tuple[Scale, Scale] | None = None
     """Enlarge by a factor from this range, evenly in its logarithm: above 1 a part of the frame is seen, below 1 the
     frame goes on as its mirror image. null: off."""
+    crop: Annotated[int, Field(ge=16)] | None = None
+    """Train on a square part of so many pixels a side, anywhere in the frame: a step costs less. null: on all of it."""
     translate: Annotated[int, Field(ge=0, le=4096)] = 0
     """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
 
@@ -349,7 +363,12 @@ class EvaluateParams(Section):
     """A published protocol whose figures are computed too. `mathieu2015`: two frames from four, only where something
     moves; wants `task.context: 4`."""
     windows_per_clip: Count = 8
-    """Test windows of a clip at the most, evenly spaced and without overlap."""
+    """Test windows of a clip at the most, evenly spaced."""
+    window_step: Count | None = None
+    """Frames from the start of one test window to the next of its clip; null: a window's span, so that none overlap."""
+    crop: Count | None = None
+    """Only the middle square of so many pixels a side is scored: what leaves or enters the frame is left out; null: all
+    of it."""
     rollout: Count = 10
     """Steps that models are rolled out, each on its own predictions; of one that interpolates, frames in a picture."""
     rollout_windows: Count = 64
@@ -426,6 +445,14 @@ class Params(Section):
             raise ValueError(
                 f"transcode.min_frames is {self.transcode.min_frames}, but a window of the task spans "
                 f"{self.task.span} frames: set it to at least that"
+            )
+        side = min(self.transcode.height, self.transcode.width)
+        crop = self.train.augment.crop
+        if crop is not None and crop > side:
+            raise ValueError(f"train.augment.crop is {crop}: give from 16 to the frame's {side} pixels, or null")
+        if self.evaluate.crop is not None and not 16 <= self.evaluate.crop <= side:
+            raise ValueError(
+                f"evaluate.crop is {self.evaluate.crop}: give from 16 to the frame's {side} pixels, or null"
             )
         return self
 

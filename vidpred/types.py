@@ -12,7 +12,7 @@ Frames are uint8 (T, H, W, C) on disk and on the way to the device, and float32 
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class Predictor(nn.Module):
     `models.rollout`; so it never has to know how.
     """
 
-    needs_flow: ClassVar[bool] = False
+    needs_flow: bool = False
     """Whether `forward` wants optical flow beside the context."""
     steps: int = 1
     """Frames that one `forward` gives."""

@@ -64,6 +64,7 @@ def test_evaluation_windows_do_not_overlap_and_never_change(shards: Shards) -> N
     strided = clips.evaluation_windows(whole(shards), task=TaskParams(context=4, horizon=1, interval=2))
     assert strided[:2] == [Window(1, 0), Window(2, 0)]
     assert clips.evaluation_windows(whole(shards), task=task, frames=14) == [Window(2, 0), Window(2, 14)]
+    assert clips.evaluation_windows([Segment(2, 5, 8)], task=task, step=1) == [Window(2, start) for start in (5, 6, 7)]
 
 
 def test_windows_hold_their_frames(shards: Shards) -> None:
@@ -260,6 +261,24 @@ def test_flow_goes_with_the_frames() -> None:
     pixels = into.values * into.scales[:, None, None, None]
     np.testing.assert_allclose(pixels[:, 0], 5 * 64 / 48, atol=0.03)
     np.testing.assert_allclose(pixels[:, 1], 5 * 2, atol=0.05)
+
+
+def test_a_crop_is_any_square_of_the_frame(shards: Shards) -> None:
+    """Blue tells the place: windows hold squares of neighbouring pixels, the same in all of their frames."""
+    corners = set()
+    for step in range(8):
+        for window in sampler(shards, NONE.model_copy(update={"crop": 12})).batch(step):
+            assert window.shape == (6, 12, 12, 3)
+            first = int(window[0, 0, 0, 2])
+            expected = first + 16 * np.arange(12)[:, None] + np.arange(12)
+            assert (window[..., 2] == expected).all()
+            corners.add(divmod(first, 16))
+    assert len(corners) > 20
+    assert max(map(max, corners)) == 4
+    values, scales = np.arange(1 * 2 * 64, dtype=np.int8).reshape(1, 2, 8, 8), np.ones(1, np.float32)
+    into = Quantised(np.empty((1, 2, 4, 4), np.int8), np.empty(1, np.float32))
+    change_flow(Quantised(values, scales), Change(0.0, Region(1, 3, 4, 4), False, False, False, False, None), into)
+    np.testing.assert_array_equal(into.values, values[:, :, 1:5, 3:7])
 
 
 def test_clips_that_are_too_short_are_told(shards: Shards) -> None:

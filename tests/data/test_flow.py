@@ -8,7 +8,7 @@ import pytest
 
 from vidpred.data.flow import flow_picture, flow_pictures, flow_to_previous
 
-ALL = [("dis", "ultrafast"), ("dis", "fast"), ("dis", "medium"), ("farneback", "medium")]
+ALL = [("dis", "ultrafast"), ("dis", "fast"), ("dis", "medium"), ("dis", "fine"), ("farneback", "medium")]
 
 
 def texture(size: int = 96) -> np.ndarray:

@@ -129,7 +129,7 @@ def test_rows_stand_beside_their_frames(shards: Shards, tmp_path: Path) -> None:
             assert values[3:].any(axis=(1, 2, 3)).all()
             found = stored.fields(row, 2, 3)  # frames 2, 5 and 8
             np.testing.assert_array_equal(found.values, values[[5, 8]])
-            expected = flow_to_previous(shards.frames(row, 2, 3, 3))
+            expected = flow_to_previous(shards.frames(row, 2, 3, 3), preset="fine")
             assert np.abs(pixels(found) - expected).max() <= found.scales.max() / 2 * 1.0001
             assert found.scales.max() / 2 <= note["largest_error_pixels"] + 1e-6
     with pytest.raises(IndexError, match="has 12 frames: no flow from 4 to 13"):
@@ -251,7 +251,7 @@ def test_where_none_is_stored(shards: Shards, tmp_path: Path) -> None:
 def test_flow_of_something_else_is_refused(shards: Shards, tmp_path: Path) -> None:
     write(shards, tmp_path)
     folder = tmp_path / "flow"
-    with pytest.raises(UserError, match=r"other flow \(interval 1, not 2; preset medium, not fast\).*dvc repro flow"):
+    with pytest.raises(UserError, match=r"other flow \(interval 1, not 2; preset fine, not fast\).*dvc repro flow"):
         stored_flow(folder, shards, FlowParams(preset="fast"), interval=2)
     (tmp_path / "others").mkdir()
     others = stored_clips(tmp_path / "others", [drifting(12, 1, 0, seed=7)])
@@ -482,10 +482,12 @@ def test_the_stage_stores_flow_only_where_a_model_asks_for_it(
     from stages import flow as stage
 
     assert stage.needs_flow("flow_gate")
-    assert not stage.needs_flow("warpmix")
+    assert stage.needs_flow("warpmix")
+    assert not stage.needs_flow("convlstm")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "shards").symlink_to(shards.folder)
     text = (root / "params.yaml").read_text()
+    text = text.replace("    warpmix:", "    conv2d:").replace("width: [16, 24]", "filters: [8, 16]")
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "dvc.yaml").write_text("")
     monkeypatch.chdir(tmp_path)
@@ -493,7 +495,7 @@ def test_the_stage_stores_flow_only_where_a_model_asks_for_it(
     stage.main()
     assert [path.name for path in Path("data/flow").iterdir()] == ["flow.json"]
     note = json.loads(Path("data/flow/flow.json").read_text())
-    assert note == {"needed": False, "models": [], "stored": False, "method": "dis", "preset": "medium"}
+    assert note == {"needed": False, "models": [], "stored": False, "method": "dis", "preset": "fine"}
     assert "  model: null" in text
     (tmp_path / "params.yaml").write_text(text.replace("  model: null", "  model: flow_gate"))
     stage.main()

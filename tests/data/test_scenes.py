@@ -22,9 +22,17 @@ def found(
     cut: float | None = 30,
     freeze: float = 0.2,
     longest: float | None = 0.35,
+    drop: bool = False,
 ) -> Scenes:
     return scenes_of(
-        frames, times, end, fps=fps, cut_threshold=cut, freeze_threshold=freeze, max_freeze_seconds=longest
+        frames,
+        times,
+        end,
+        fps=fps,
+        cut_threshold=cut,
+        freeze_threshold=freeze,
+        max_freeze_seconds=longest,
+        drop_repeats=drop,
     )
 
 
@@ -97,6 +105,13 @@ def test_noise_under_the_threshold_is_a_repeat_and_above_it_is_not() -> None:
     frames[1, :, :, 0] += 1  # a third of a grey level in the mean
     assert differences(frames, freeze_threshold=0.4)[1].tolist() == [False, True, True]
     assert differences(frames, freeze_threshold=0.3)[1].tolist() == [False, False, False]
+
+
+def test_a_repeat_is_left_out_where_that_is_wanted() -> None:
+    """Twenty-four frames brought to thirty: every fifth is shown twice."""
+    frames, times = greys(10, 12, 14, 16, 16, 18, 20, 20), clock(8, 30)
+    assert shown(found(frames, times, 8 / 30, fps=None, drop=True)) == [[0, 1, 2, 3, 5, 6]]
+    assert shown(found(frames, times, 8 / 30, fps=None)) == [list(range(8))]
 
 
 def test_a_slow_fade_is_no_still() -> None:

@@ -166,6 +166,7 @@ def test_the_gate_names_the_bar(
             split=digits / "split",
             flow=data.flow,
             batch_size=8,
+            crop=None,
             device=CPU,
         )
         told = decide(bench, None).reason

@@ -83,6 +83,24 @@ def test_every_trained_model_learns_it(name: str, tmp_path: Path) -> None:
         assert torch.equal(predict(again, context, flow), predict(model.eval(), context, flow))
 
 
+@pytest.mark.parametrize("head", ["point", "gaussian", "mdn"])
+def test_latents_are_taught_the_middle_frame_only(head: str) -> None:
+    model = zoo.build("vae_lstm", {"head": head, "latent": "absolute"}, TASK).eval()
+    context, middle, _ = three()
+    frames = torch.cat((context, middle), dim=1)
+    believed = model.get_submodule("head")
+    loss = model.latent_loss(frames)  # type: ignore[operator]
+    changed = model.latent_loss(torch.cat((context, middle.flip(-1)), dim=1))  # type: ignore[operator]
+    assert loss != changed
+    seen: list[Tensor] = []
+    handle = believed.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    loss = model.latent_loss(frames)  # type: ignore[operator]
+    handle.remove()
+    (gradient,) = torch.autograd.grad(loss, seen[0])
+    assert gradient[:, 1].any()
+    assert not gradient[:, 0].any()  # what the last frame is, seen from the first, is no one's business
+
+
 @pytest.mark.parametrize("name", ["seed", "better"])
 def test_variants_of_the_sources_do_it_too(name: str) -> None:
     built = []

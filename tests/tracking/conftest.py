@@ -214,7 +214,7 @@ class Project:
         }
         return Bench(
             info=info, metrics=metrics, windows=mine, shards=self.shards, split=self.split, flow=flow, batch_size=32,
-            device=torch.device("cpu"),
+            crop=None, device=torch.device("cpu"),
         )  # fmt: skip
 
     def pictures(self, *, colour: bytes = b"red") -> Path:

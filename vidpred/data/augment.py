@@ -38,7 +38,7 @@ class Change(NamedTuple):
     stride: float
     """Uniform in [0, 1): which of the distances that fit the clip is taken."""
     region: Region | None
-    """Seen instead of the whole frame, and resized to its size; None: the whole frame."""
+    """Seen instead of the whole frame, and resized to the size that is asked for; None: the whole frame."""
     reverse: bool
     transpose: bool
     upside_down: bool
@@ -74,7 +74,7 @@ def draw_changes(
             stride=float(move[0]),
             region=_region(augment, move, height, width) if placed else None,
             reverse=bool(augment.reverse and toss[0]),
-            transpose=bool(augment.transpose and toss[1] and height == width),
+            transpose=bool(augment.transpose and toss[1] and (height == width or augment.crop)),
             upside_down=bool(augment.flip and toss[2]),
             left_right=bool(augment.flip and toss[3]),
             colours=_COLOUR_ORDERS[order] if augment.colour and order else None,
@@ -84,8 +84,8 @@ def draw_changes(
 
 
 def moves_frames(augment: Augment) -> bool:
-    """Whether frames are scaled or shifted."""
-    return augment.translate > 0 or augment.scales != (1.0, 1.0)
+    """Whether frames are cropped, scaled or shifted."""
+    return augment.crop is not None or augment.translate > 0 or augment.scales != (1.0, 1.0)
 
 
 def _region(augment: Augment, move: np.ndarray, height: int, width: int) -> Region | None:
@@ -93,7 +93,7 @@ def _region(augment: Augment, move: np.ndarray, height: int, width: int) -> Regi
     scale = smallest * math.exp(float(move[1]) * math.log(largest / smallest))
     sides, corner = [], []
     for side, place, shift in zip((height, width), move[2:4], move[4:6], strict=True):
-        seen = max(1, round(side / scale))
+        seen = max(1, round((augment.crop or side) / scale))
         room = side - seen  # negative where more is seen than there is: the frame is then anywhere inside
         start = int(place * (abs(room) + 1)) * (1 if room >= 0 else -1)
         corner.append(start - (int(shift * (2 * augment.translate + 1)) - augment.translate))
@@ -108,10 +108,10 @@ def change_frames(frames: np.ndarray, change: Change, into: np.ndarray) -> None:
     Args:
         frames: uint8 (T, H, W, 3); not changed itself.
         change: What to do; its stride is the caller's, who has read the frames so.
-        into: uint8 of the same shape.
+        into: uint8 of the same shape, or with the sides of a crop.
     """
     if change.region is not None:
-        frames = _resized(_cut_frames(frames, change.region), frames.shape[1:3])
+        frames = _resized(_cut_frames(frames, change.region), into.shape[1:3])
     if change.reverse:
         frames = frames[::-1]
     if change.transpose:
@@ -133,11 +133,11 @@ def change_flow(flow: Quantised, change: Change, into: Quantised) -> None:
     Args:
         flow: int8 (T-1, 2, H, W) and float32 (T-1); not changed itself.
         change: What to do.
-        into: Of the same shapes.
+        into: Of the same shapes, or with the sides of a crop.
     """
     field, scales = flow
     if change.region is not None:
-        field, scales = _changed_region(flow, change.region)
+        field, scales = _changed_region(flow, change.region, into.values.shape[2:])
     if change.transpose:
         field = field.swapaxes(2, 3)[:, ::-1]
     values = into.values
@@ -148,11 +148,11 @@ def change_flow(flow: Quantised, change: Change, into: Quantised) -> None:
             np.negative(values[:, component], out=values[:, component])
 
 
-def _changed_region(flow: Quantised, region: Region) -> Quantised:
-    """Flow as it is in a part of the frame, enlarged or shrunk to the frame's size with its displacements."""
-    height, width = flow.values.shape[2:]
+def _changed_region(flow: Quantised, region: Region, size: tuple[int, ...]) -> Quantised:
+    """Flow as it is in a part of the frame, enlarged or shrunk to a size with its displacements."""
     cut = _cut(flow.values, region, axes=(2, 3))
-    signs = [_mirrored(start, seen, side)[1] for start, seen, side in _along(region, height, width)]
+    signs = [_mirrored(start, seen, side)[1] for start, seen, side in _along(region, *flow.values.shape[2:])]
+    height, width = size
     cut = np.stack([cut[:, 0] * signs[1], cut[:, 1] * signs[0][:, None]], axis=1)  # int8: at most 127 either way
     if (region.height, region.width) == (height, width):
         return Quantised(cut, flow.scales)

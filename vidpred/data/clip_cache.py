@@ -59,9 +59,10 @@ class Plan:
     fps: float | None
     """Frames per second of clips; None: the source's frames."""
     cut_threshold: float | None
-    """Of `scenes_of`, as are the next two."""
+    """Of `scenes_of`, as are the next three."""
     freeze_threshold: float
     max_freeze_seconds: float | None
+    drop_repeats: bool
     ffmpeg: str
     """`bundled`, `system` or a path; each machine looks for its own."""
     version: str
@@ -88,6 +89,7 @@ class Plan:
             cut_threshold=params.cut_threshold,
             freeze_threshold=params.freeze_threshold,
             max_freeze_seconds=params.max_freeze_seconds,
+            drop_repeats=params.drop_repeats,
             ffmpeg=params.ffmpeg,
             version=version,
             timeout_seconds=params.timeout_seconds,
@@ -220,6 +222,7 @@ def _keep(unit: Unit, result: Decoded | MediaError, folder: Path, store: Path, p
         cut_threshold=plan.cut_threshold,
         freeze_threshold=plan.freeze_threshold,
         max_freeze_seconds=plan.max_freeze_seconds,
+        drop_repeats=plan.drop_repeats,
     )
     clips: list[dict[str, Any]] = []
     kept: list[np.ndarray] = []

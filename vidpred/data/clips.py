@@ -46,20 +46,26 @@ def evenly(windows: Sequence[Window], n: int) -> list[Window]:
 
 
 def evaluation_windows(
-    segments: Sequence[Segment], *, task: TaskParams, per_clip: int | None = None, frames: int | None = None
+    segments: Sequence[Segment],
+    *,
+    task: TaskParams,
+    per_clip: int | None = None,
+    frames: int | None = None,
+    step: int | None = None,
 ) -> list[Window]:
-    """Windows that do not overlap, from the first frame of each segment; always the same, in the same order.
+    """Windows one after the other, from the first frame of each segment; always the same, in the same order.
 
     Args:
         segments: One part of the split.
         task: Decides a window's span.
         per_clip: Windows of a clip at the most, evenly spaced; None takes all.
         frames: Frames that a window holds (context and what follows), for rollouts; None: the task's.
+        step: Frames from the start of one to the next; None: a window's span, so that they do not overlap.
     """
     span = task.span if frames is None else (frames - 1) * task.interval + 1
     of_clip: dict[int, list[Window]] = defaultdict(list)
     for segment in sorted(segments, key=lambda s: (s.clip, s.start)):
-        starts = range(segment.start, segment.start + segment.length - span + 1, span)
+        starts = range(segment.start, segment.start + segment.length - span + 1, step or span)
         of_clip[segment.clip] += [Window(segment.clip, start) for start in starts]
     return [w for windows in of_clip.values() for w in evenly(windows, len(windows) if per_clip is None else per_clip)]
 
@@ -204,6 +210,8 @@ class TrainSampler:
         self.seed = seed
         self.augment = augment or UNCHANGED
         self._shards, self._flow = shards, flow
+        crop = self.augment.crop
+        self._size = (shards.height, shards.width) if crop is None else (crop, crop)
         span = (self.count - 1) * interval + 1
         self._segments = [s for s in segments if s.length >= span]
         if not self._segments:
@@ -253,7 +261,7 @@ class TrainSampler:
             height=shards.height,
             width=shards.width,
         )
-        out = np.empty((self.batch_size, self.count, shards.height, shards.width, 3), np.uint8)
+        out = np.empty((self.batch_size, self.count, *self._size, 3), np.uint8)
         for into, (segment, start), change in zip(out, drawn, changes, strict=True):
             if self._flow is None:
                 first, interval = self._strided(segment, start, change.stride)
@@ -278,9 +286,7 @@ class TrainSampler:
     def _flow_of(self, flow: StoredFlow, drawn: Sequence[tuple[Segment, int]], changes: Sequence[Change]) -> Quantised:
         """Flow of the contexts of drawn windows, changed as their frames are."""
         fields = (self.batch_size, self.context - 1)
-        out = Quantised(
-            np.empty((*fields, 2, self._shards.height, self._shards.width), np.int8), np.empty(fields, np.float32)
-        )
+        out = Quantised(np.empty((*fields, 2, *self._size), np.int8), np.empty(fields, np.float32))
         for values, scales, (segment, start), change in zip(*out, drawn, changes, strict=True):
             found = flow.fields(segment.clip, segment.start + start, self.context)
             change_flow(found, change, Quantised(values, scales))

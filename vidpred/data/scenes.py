@@ -108,6 +108,7 @@ def scenes_of(
     cut_threshold: float | None,
     freeze_threshold: float,
     max_freeze_seconds: float | None,
+    drop_repeats: bool = False,
 ) -> Scenes:
     """Cuts a source into scenes.
 
@@ -119,6 +120,7 @@ def scenes_of(
         cut_threshold: Grey levels; None: no cuts.
         freeze_threshold: Grey levels.
         max_freeze_seconds: None: freezes end nothing.
+        drop_repeats: Whether a picture is taken once, however long it is shown; without `fps` only.
     """
     change, repeats = differences(frames, freeze_threshold=freeze_threshold)
     cuts = cuts_in(change, repeats, cut_threshold)
@@ -134,7 +136,11 @@ def scenes_of(
         if last < begin:
             return
         own = times[begin : last + 1]
-        picked = np.arange(len(own)) if fps is None else nearest_ticks(own, stop, fps)
+        if fps is not None:
+            picked = nearest_ticks(own, stop, fps)
+        else:
+            taken = np.append(True, ~repeats[begin + 1 : last + 1]) if drop_repeats else np.ones(len(own), bool)
+            picked = np.flatnonzero(taken)
         if len(picked) > 1:  # in a single frame nothing moves
             scenes.append(Scene(round(float(own[0]), 6), picked + begin))
 

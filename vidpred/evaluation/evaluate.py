@@ -98,7 +98,9 @@ def evaluate(
     task = task_of(shards, params.task)
     _same_task(info["task"], task)
     test = read_split(split, "test")
-    windows = evaluation_windows(test, task=params.task, per_clip=params.evaluate.windows_per_clip)
+    windows = evaluation_windows(
+        test, task=params.task, per_clip=params.evaluate.windows_per_clip, step=params.evaluate.window_step
+    )
     if not windows:
         raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
     models = {
@@ -107,11 +109,11 @@ def evaluate(
         "flow_gate": fitted_flow_gate(shards, split, params, task),
     }
     fresh_folder(out)
-    batch_size = params.evaluate.batch_size
+    batch_size, crop = params.evaluate.batch_size, params.evaluate.crop
     tables = {}
     for name, one in models.items():
         tables[name] = score_model(
-            one, shards, windows, task=task, flow=params.flow, batch_size=batch_size, device=device,
+            one, shards, windows, task=task, flow=params.flow, crop=crop, batch_size=batch_size, device=device,
             further=params.evaluate.metrics,
         )  # fmt: skip
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
@@ -126,6 +128,7 @@ def evaluate(
             task=task,
             frames=1 if task.between else steps,
             flow=params.flow,
+            crop=crop,
             batch_size=batch_size,
             device=device,
         )

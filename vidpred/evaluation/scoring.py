@@ -51,6 +51,7 @@ def score_frames(
     task: Task,
     frames: int,
     flow: FlowParams,
+    crop: int | None = None,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     further: Collection[str] = (),
@@ -64,6 +65,7 @@ def score_frames(
         task: Decides context and interval.
         frames: Frames to predict.
         flow: How optical flow is computed, for models that need it.
+        crop: Side of the middle square that is scored, in pixels; None: all of the frame. Models see it whole.
         batch_size: Windows predicted at once.
         device: Where to compute.
         further: Names of `FURTHER_UNITS` to compute beside `UNITS`.
@@ -83,7 +85,12 @@ def score_frames(
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
         batch = make_batch(raw, context=task.context, between=task.between, device=device)
         predicted = rollout(model, batch.context, frames, flow=lambda c: flow_of(c, flow), clamp=True).frames
-        found = _scored(predicted, batch.target, last=batch.context[:, -1], further=further)
+        found = _scored(
+            _middle(predicted, crop),
+            _middle(batch.target, crop),
+            last=_middle(batch.context[:, -1], crop),
+            further=further,
+        )
         clips = [shards.clips[w.clip] for w in some]
         rows = pd.DataFrame(
             {
@@ -119,6 +126,7 @@ def score_model(
     *,
     task: Task,
     flow: FlowParams,
+    crop: int | None = None,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     further: Collection[str] = (),
@@ -131,9 +139,18 @@ def score_model(
         task=task,
         frames=task.horizon,
         flow=flow,
+        crop=crop,
         batch_size=batch_size,
         device=device,
         further=further,
     )
     keys = ["window", "clip", "start", "group", "block"]
     return rows.drop(columns="step").groupby(keys, sort=False, as_index=False).mean()
+
+
+def _middle(frames: Tensor, side: int | None) -> Tensor:
+    """The middle square of (..., H, W)."""
+    if side is None:
+        return frames
+    top, left = (frames.shape[-2] - side) // 2, (frames.shape[-1] - side) // 2
+    return frames[..., top : top + side, left : left + side]

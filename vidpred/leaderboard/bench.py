@@ -65,8 +65,8 @@ def freeze(shards: Shards, test: list[Segment], plan: Plan) -> FrozenList:
     Raises:
         UserError: no clip holds a window.
     """
-    task = plan.params.task
-    windows = evaluation_windows(test, task=task, per_clip=plan.params.evaluate.windows_per_clip)
+    task, judged = plan.params.task, plan.params.evaluate
+    windows = evaluation_windows(test, task=task, per_clip=judged.windows_per_clip, step=judged.window_step)
     if not windows:
         raise UserError(f"no test clip holds a window of {task.span} frames: add clips or shorten task.context")
     ahead, shown = _shown(shards, test, plan)
@@ -74,6 +74,7 @@ def freeze(shards: Shards, test: list[Segment], plan: Plan) -> FrozenList:
         "data": shards.data_id,
         "task": task.model_dump(),
         "windows": [asdict(w) for w in windows],
+        "crop": judged.crop,
         "shown": [[asdict(w) for w in shown], ahead],
     }
     return FrozenList(digest(told)[:12], tuple(windows), tuple(shown), ahead)

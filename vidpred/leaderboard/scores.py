@@ -128,8 +128,8 @@ def _score(bench: Bench, model: Predictor) -> Scores:
     operations = zoo.operations(model, task)
     model = model.to(bench.device).eval()
     windows = score_model(
-        model, bench.data.shards, bench.list.windows, task=task, flow=bench.data.flow, batch_size=batch_size,
-        device=bench.device,
+        model, bench.data.shards, bench.list.windows, task=task, flow=bench.data.flow,
+        crop=bench.plan.params.evaluate.crop, batch_size=batch_size, device=bench.device,
     )  # fmt: skip
     some = bench.list.windows[:batch_size]
     seconds = []

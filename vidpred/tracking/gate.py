@@ -63,6 +63,8 @@ class Bench:
     """How flow is computed."""
     batch_size: int
     """Windows predicted at once."""
+    crop: int | None
+    """Side of the middle square that is scored; None: all of the frame."""
     device: torch.device
     """Where to compute."""
 
@@ -117,6 +119,7 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
         [Window(clips[clip], int(start)) for clip, start in zip(mine["clip"], mine["start"], strict=True)],
         task=task_from(bench.info["task"]),
         flow=bench.flow,
+        crop=bench.crop,
         batch_size=bench.batch_size,
         device=bench.device,
     )

@@ -8,7 +8,6 @@ taken, each carried half the way along the flow that leads from one to the other
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -25,7 +24,7 @@ class Config:
 class FlowExtrapolation(Predictor):
     """Context (B, T, C, H, W) and its flow in, one frame out; no parameters."""
 
-    needs_flow: ClassVar[bool] = True
+    needs_flow = True
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""

@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ class Config:
 class FlowGate(Predictor):
     """Context (B, T, C, H, W) of any length from 2 and its flow in, one frame out; no parameters."""
 
-    needs_flow: ClassVar[bool] = True
+    needs_flow = True
 
     def __init__(self, config: Config) -> None:
         super().__init__()

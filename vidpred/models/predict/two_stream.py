@@ -11,7 +11,6 @@ which is exactly the last frame at the start. The paper's network classifies, so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,7 +53,7 @@ class Config:
 class TwoStream(Predictor):
     """(B, T, C, H, W) with the task's T and its flow in, the whole horizon out; frames of any size."""
 
-    needs_flow: ClassVar[bool] = True
+    needs_flow = True
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()

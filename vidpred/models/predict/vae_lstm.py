@@ -7,6 +7,7 @@ The autoencoder is variational (Kingma and Welling 2013, arXiv 1312.6114) and se
 what it expects, so by nature it cannot start as `copy_last`: everything that a frame has passes through 32 numbers.
 `default` is smaller, takes any frame size at building and adds what the decoder changes to the last frame, last +
 decode(next) - decode(now), where next starts as now: exactly the last frame. Further steps are predicted in the latent.
+To interpolate, it is added to the average of the frames around; the LSTM reads both and then says what lies between.
 
 The options are the line's own. `latent: difference` predicts what is added to the latent. `head: point` predicts a
 vector (matched by squared error), `gaussian` a mean and a variance (by KL divergence to the encoded ones), `mdn` a
@@ -37,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.learned_path import standardise
+from vidpred.models.blocks.learned_path import standardise, start_frame
 from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
 
@@ -173,8 +174,8 @@ class VaeLstm(Predictor):
             kl = kl_divergence(mean, log_variance, torch.zeros_like(mean), torch.zeros_like(mean)).sum(dim=-1).mean()
         if not self.residual:
             return Output(outright, kl=kl)
-        now, last = self.decode(latents[:, -1]), context[:, -1].float()
-        predicted = torch.stack([last + (latent - now) for latent in painted], dim=1)
+        now, start = self.decode(latents[:, -1]), start_frame(context, between=self.between)[:, 0]
+        predicted = torch.stack([start + (latent - now) for latent in painted], dim=1)
         return Output(predicted, (outright,) if self.training else (), kl=kl)
 
     # ---- the autoencoder
@@ -285,12 +286,16 @@ class VaeLstm(Predictor):
             mean, log_variance = self.encode(frames)
             latents = self._drawn(mean, log_variance)
         believed, _ = self._believe(latents[:, :-1])
+        first = 1
+        if self.between:  # of the first frame, the last and the one between, in this order, only that one is asked for
+            first = frames.shape[1] - 1
+            believed = Belief(*(part[:, -1:] for part in believed))
         if self.kind == "mdn":
-            return -believed.log_likelihood(latents[:, 1:]).mean() / self.latent_size
+            return -believed.log_likelihood(latents[:, first:]).mean() / self.latent_size
         if self.kind == "gaussian":
             predicted = (believed.means[..., 0, :], believed.log_variances[..., 0, :])
-            return kl_divergence(mean[:, 1:], log_variance[:, 1:], *predicted).mean()
-        return F.mse_loss(believed.mean, mean[:, 1:])
+            return kl_divergence(mean[:, first:], log_variance[:, first:], *predicted).mean()
+        return F.mse_loss(believed.mean, mean[:, first:])
 
     # ---- inside
 

@@ -1,0 +1,64 @@
+"""`vidpred preset`: what is written into params.yaml, and what stays as it was."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vidpred.cli import app
+from vidpred.commands.preset import apply_preset, told
+from vidpred.config import load_params
+from vidpred.errors import UserError
+
+PRESETS = sorted((Path(__file__).resolve().parents[2] / "presets").glob("*.yaml"))
+
+
+@pytest.fixture
+def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(root / name, tmp_path / name)
+    shutil.copytree(root / "presets", tmp_path / "presets")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_makes_sound_params_and_says_how_it_is_run(path: Path) -> None:
+    assert any(f"vidpred preset {path.stem}" in line for line in told(path))
+    assert apply_preset(path.stem)
+    load_params()
+    assert apply_preset(path.stem) == []
+
+
+def test_values_are_changed_and_comments_stay(project: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    done = CliRunner().invoke(app, ["preset", "real_videos", "--source", "clips"])
+    assert done.exit_code == 0
+    assert "transcode.height: 64 -> 96" in done.stdout
+    params = load_params()
+    assert (params.fetch.source, params.transcode.height, params.evaluate.crop) == ("clips", 96, 64)
+    after = (project / "params.yaml").read_text()
+    assert [line.partition("#")[2] for line in after.splitlines() if "#" in line] == [
+        line.partition("#")[2] for line in before.splitlines() if "#" in line
+    ]
+
+
+@pytest.mark.usefixtures("project")
+def test_what_is_there_is_listed() -> None:
+    done = CliRunner().invoke(app, ["preset"])
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [path.stem for path in PRESETS]
+
+
+def test_an_unknown_or_unsound_one_changes_nothing(project: Path) -> None:
+    before = (project / "params.yaml").read_text()
+    with pytest.raises(UserError, match="no preset is called 'real'"):
+        apply_preset("real")
+    (project / "presets" / "mine.yaml").write_text("# mine\ntranscode: {drop_repeats: true}\n")
+    with pytest.raises(UserError, match=r"preset mine: params.yaml: .*drop_repeats"):
+        apply_preset("mine")
+    assert (project / "params.yaml").read_text() == before

@@ -1,0 +1,80 @@
+"""`vidpred preset`: a data protocol of `presets/` into params.yaml, whose comments and other values stay.
+
+A preset is a part of a params.yaml. Its first comment says what it is for, with the command, the hardware, the time and
+the figure to expect.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vidpred.config import load_params
+from vidpred.errors import UserError
+from vidpred.workspace import atomic, find_root
+
+
+def list_presets() -> list[str]:
+    """A line for each: its name and the first line of what it says."""
+    return [f"{path.stem:16s} {told(path)[0]}" for path in sorted((find_root() / "presets").glob("*.yaml"))]
+
+
+def told(path: Path) -> list[str]:
+    """What a preset says of itself: its first comment, line by line."""
+    lines = []
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines or [""]
+
+
+def apply_preset(name: str, source: str | None = None) -> list[str]:
+    """Writes a preset's values into params.yaml.
+
+    Args:
+        name: Of a file in `presets/`, without its ending.
+        source: For `fetch.source`, in place of the preset's.
+
+    Returns:
+        What changed, a line each: `train.steps: 1500 -> 6000`.
+
+    Raises:
+        UserError: not in a project, no such preset, or params.yaml would not be sound with it; it stays as it was then.
+    """
+    from ruamel.yaml import YAML
+
+    root = find_root()
+    path = root / "presets" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in path.parent.glob("*.yaml"))) or "none"
+        raise UserError(f"no preset is called '{name}': presets/ has {known}")
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    target = root / "params.yaml"
+    params, preset = yaml.load(target.read_text()), yaml.load(path.read_text())
+    if source is not None:
+        preset.setdefault("fetch", {})["source"] = source
+    changes = list(_merge(params, preset))
+    text = io.StringIO()
+    yaml.dump(params, text)
+    with atomic(target) as part:
+        part.write_text(text.getvalue())
+        try:
+            load_params(part)
+        except UserError as error:
+            raise UserError(f"preset {name}: {str(error).replace(str(part), 'params.yaml')}") from None
+    return changes
+
+
+def _merge(params: dict[str, Any], preset: dict[str, Any], at: str = "") -> Iterator[str]:
+    for key, value in preset.items():
+        place = f"{at}{key}"
+        if isinstance(value, dict) and isinstance(params.get(key), dict):
+            yield from _merge(params[key], value, f"{place}.")
+        elif key not in params or params[key] != value:
+            yield f"{place}: {params.get(key, 'not there')} -> {value}"
+            params[key] = value
