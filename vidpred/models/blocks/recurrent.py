@@ -98,9 +98,7 @@ class _Gating(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, hidden: Tensor, cell: Tensor
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
         """Gradients of gates, of what was added and of the state before, from those of hidden and the cell's state."""
         opened, candidate, before, shown = ctx.saved_tensors
         into, forget, _, out = opened.chunk(4, dim=1)

@@ -88,7 +88,7 @@ class Convlstm(Predictor):
 
 
 def _folded(frames: Tensor, fold: int) -> list[Tensor]:
-    """The moments of (B, T, C, H, W) as `fold_pixels` gives them, channels-last: in half the time, since frames come so."""
+    """The moments of (B, T, C, H, W) as `fold_pixels` gives them, channels-last, as frames come: twice as fast."""
     height, width = frames.shape[-2:]
     if fold == 1 or height % fold or width % fold:
         return list(fold_pixels(frames, fold).unbind(1))
