@@ -2,8 +2,9 @@
 
 In: clips made from a seed, in shards. Out: a table on stdout, and the same as JSON. Ours is the real `Trainer` on real
 batches of a `TrainSampler`; the other side is `benchmarks/plain.py` on the same batches, with a copy of the weights,
-and the benchmark is void unless both give the same frames and the same loss. Contestants take turns (A B C A B C),
-and what counts is the ratio of neighbouring turns.
+and the benchmark is void unless both give the same frames and the same loss. Contestants are processes of their own,
+since how memory is kept is a process's own affair. They take turns (A B C A B C), and what counts is the ratio of
+neighbouring turns.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ from __future__ import annotations
 import argparse
 import copy
 import logging
+import multiprocessing
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +36,7 @@ from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.predict import convlstm, simvp
 from vidpred.training.data import Data
-from vidpred.training.device import computes_bfloat16, set_threads
+from vidpred.training.device import computes_bfloat16, keep_memory, set_threads
 from vidpred.training.loop import Trainer
 from vidpred.types import Output, Predictor, Segment, Task
 from vidpred.workspace import cores, set_up_logging
@@ -49,6 +54,8 @@ _WAIT = 5
 _OPENSTL = 14.7
 """Clips a second that OpenSTL's own SimVP trained on a machine of this kind with two cores, in float32."""
 _CPU = torch.device("cpu")
+PLAIN = "plain"
+"""The contestant that is not ours."""
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -63,6 +70,8 @@ class Setting:
     """Of a turn."""
     repeats: int = 9
     """Turns of each contestant."""
+    threads: int = 1
+    """Of each contestant."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,8 @@ class _Grey(Predictor):
         return Output(frames.expand(-1, -1, context.shape[2], -1, -1))
 
 
-def _data(folder: Path, case: Case) -> Data:
-    """Shards of textured scenes that move, with windows to train and to validate on."""
+def _make_shards(folder: Path) -> None:
+    """Shards of textured scenes that move."""
     clips = []
     for seed in range(_CLIPS):
         path = folder / f"{seed}.raw"
@@ -129,6 +138,10 @@ def _data(folder: Path, case: Case) -> Data:
     write_shards(
         folder / "shards", clips, [], height=SIZE, width=SIZE, fps=10.0, buckets=2, parameters={}, ffmpeg="none"
     )
+
+
+def _data(folder: Path, case: Case) -> Data:
+    """Those shards, with windows to train and to validate on."""
     shards = Shards(folder / "shards")
     task = TaskParams(context=case.context, horizon=case.horizon)
     segments = [Segment(number, 0, clip.length) for number, clip in enumerate(shards.clips)]
@@ -147,17 +160,20 @@ def _built(case: Case, task: Task) -> Predictor:
 
 
 class Contest:
-    """One case: the plain trainer and ours, at the same weights."""
+    """One case: the plain trainer and ours, at the same weights, on the same batches.
 
-    def __init__(self, case: Case, folder: Path, precisions: Sequence[Precision]) -> None:
+    Args:
+        case: Which.
+        folder: Holds the shards.
+    """
+
+    def __init__(self, case: Case, folder: Path) -> None:
         self.case, self.folder = case, folder
         self.data = _data(folder, case)
-        task = Task(
+        self.task = Task(
             context=case.context, horizon=case.horizon, height=SIZE, width=SIZE, channels=case.channels
         )  # fmt: skip
-        self.model = _built(case, task)
-        self.plain = plain.Plain(plain.same(self.model, case.config, task), context=case.context)
-        self.ours = {precision: self.trainer(precision) for precision in precisions}
+        self.model = _built(case, self.task)
         sampler = TrainSampler(
             self.data.shards, self.data.train, context=case.context, horizon=case.horizon, batch_size=case.batch, seed=0
         )
@@ -165,12 +181,28 @@ class Contest:
         if case.channels == 1:
             self.batches = [np.repeat(batch[..., :1], batch.shape[-1], axis=-1) for batch in self.batches]
 
+    def plain(self) -> plain.Plain:
+        """The plain trainer."""
+        return plain.Plain(plain.same(self.model, self.case.config, self.task), context=self.case.context)
+
     def trainer(self, precision: Precision, *, steps: int = 1_000_000, **changes: object) -> Trainer:
+        """Ours."""
         model = copy.deepcopy(self.model)
         shown = _Grey(model) if self.case.channels == 1 else model
         params = self.case.params(precision, **changes)
         folder = self.folder / f"{precision}-{steps}"
         return Trainer(shown, self.data, params, steps=steps, device=_CPU, folder=folder)
+
+    def step(self, who: str) -> Callable[[int], float]:
+        """What a contestant does with the number of a batch: a training step; gives the loss."""
+        if who == PLAIN:
+            theirs = self.plain()
+            return lambda number: theirs.train_step(self._batch(number)[..., : self.case.channels])
+        ours = self.trainer("bfloat16" if who == "bfloat16" else "float32")
+        return lambda number: ours.train_step(self._batch(number))
+
+    def _batch(self, number: int) -> np.ndarray:
+        return self.batches[number % len(self.batches)]
 
     def check(self) -> None:
         """Both are the same function, and their first steps have the same loss.
@@ -178,11 +210,12 @@ class Contest:
         Raises:
             UserError: they differ: to compare their speed means nothing.
         """
-        case, model = self.case, copy.deepcopy(self.model).train()
+        case, other = self.case, self.plain()
         context = torch.rand(2, case.context, case.channels, SIZE, SIZE)
         with torch.no_grad():
-            apart = (model(context).frames - copy.deepcopy(self.plain.model)(context)).abs().max().item()
-        losses = self._step_plain(0), self.ours["float32"].train_step(self.batches[0])
+            frames = [copy.deepcopy(self.model).train()(context).frames, copy.deepcopy(other.model)(context)]
+        apart = (frames[0] - frames[1]).abs().max().item()
+        losses = [self.step(who)(0) for who in (PLAIN, "float32")]
         if apart > _TOLERANCE or abs(losses[0] - losses[1]) > _TOLERANCE:
             raise UserError(
                 f"{case.model} and the plain one are not the same: frames differ by {apart:.2g}, losses are "
@@ -190,32 +223,67 @@ class Contest:
             )
         log.info("  the same frames but for %.1g", apart)
 
-    def _step_plain(self, number: int) -> float:
-        return self.plain.train_step(self.batches[number % len(self.batches)][..., : self.case.channels])
 
-    def turns(self, steps: int) -> dict[str, Turn]:
-        """What each contestant does when it is its turn."""
-
-        def ours(trainer: Trainer) -> Turn:
-            return lambda _: [trainer.train_step(self.batches[n % len(self.batches)]) for n in range(steps)]
-
-        own = {name: ours(trainer) for name, trainer in self.ours.items()}
-        return {"plain": lambda _: [self._step_plain(n) for n in range(steps)], **own}
+def _contestants() -> tuple[str, ...]:
+    return (PLAIN, "float32", "bfloat16") if computes_bfloat16(_CPU) else (PLAIN, "float32")
 
 
-def _precisions() -> tuple[Precision, ...]:
-    return ("float32", "bfloat16") if computes_bfloat16(_CPU) else ("float32",)
+def _contend(orders: Connection, name: str, who: str, folder: Path, threads: int) -> None:
+    """A contestant's process: for every number that comes, so many steps."""
+    set_threads(threads)
+    if who != PLAIN:
+        keep_memory()  # as `Trainer.run` does
+    step = Contest(CASES[name], folder).step(who)
+    while True:
+        try:
+            count = orders.recv()
+        except EOFError:
+            return
+        for number in range(count):
+            step(number)
+        orders.send(count)
 
 
-def _raced(case: Case, setting: Setting) -> dict[str, list[float]]:
+@contextmanager
+def _process(name: str, who: str, folder: Path, threads: int) -> Iterator[Callable[[int], None]]:
+    """A contestant that takes so many steps when it is told to."""
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    process = spawning.Process(target=_contend, args=(there, name, who, folder, threads), daemon=True)
+    process.start()
+    there.close()
+
+    def take(count: int) -> None:
+        try:
+            here.send(count)
+            here.recv()
+        except (EOFError, OSError):
+            raise UserError(f"the process of {name}, {who}, ended before its turn was over: see above") from None
+
+    try:
+        yield take
+    finally:
+        here.close()
+        process.join()
+
+
+def _raced(name: str, setting: Setting) -> dict[str, list[float]]:
     """Seconds of every turn, by contestant."""
-    with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
-        contest = Contest(case, Path(folder), _precisions())
-        log.info("%s:", case.what)
-        contest.check()
-        for turn in contest.turns(2).values():
-            turn(setting.folder)
-        return take_turns(contest.turns(setting.steps), setting.repeats, Path(folder) / "turns")
+    with tempfile.TemporaryDirectory(dir=setting.folder) as made, ExitStack() as stack:
+        folder = Path(made)
+        _make_shards(folder)
+        log.info("%s:", CASES[name].what)
+        Contest(CASES[name], folder).check()
+        turns: dict[str, Turn] = {}
+        for who in _contestants():
+            take = stack.enter_context(_process(name, who, folder, setting.threads))
+            take(3)  # what is done once, however long a run: libraries, memory
+            turns[who] = partial(_turn, take, setting.steps)
+        return take_turns(turns, setting.repeats, folder / "turns")
+
+
+def _turn(take: Callable[[int], None], steps: int, _: Path) -> None:
+    take(steps)
 
 
 def steps(name: str) -> Callable[[Setting], list[Row]]:
@@ -223,7 +291,7 @@ def steps(name: str) -> Callable[[Setting], list[Row]]:
 
     def measured(setting: Setting) -> list[Row]:
         case = CASES[name]
-        times = _raced(case, setting)
+        times = _raced(name, setting)
         rows = []
         for precision, limit in _LIMITS.items():
             what = f"{case.what}: a step in {precision}, against plain PyTorch in float32"
@@ -231,9 +299,9 @@ def steps(name: str) -> Callable[[Setting], list[Row]]:
                 rows.append(Row(name, what, limit=limit, note="this processor does not multiply in bfloat16"))
                 continue
             each = setting.steps * case.batch
-            speeds = (f"{each / float(np.median(times[who])):.3g}" for who in (precision, "plain"))
+            speeds = (f"{each / float(np.median(times[who])):.3g}" for who in (precision, PLAIN))
             note = f"{' and '.join(speeds)} clips/s"
-            rows.append(versus(name, what, times, precision, "plain", limit=limit, note=note))
+            rows.append(versus(name, what, times, precision, PLAIN, limit=limit, note=note))
         return rows
 
     return measured
@@ -243,12 +311,12 @@ def openstl(setting: Setting) -> list[Row]:
     """The network that OpenSTL's own speed is known of, in clips a second: its figure is another implementation's on
     another day, and stands here to be seen, not as a limit."""
     case = CASES["openstl"]
-    times = _raced(case, setting)
+    times = _raced("openstl", setting)
     each = setting.steps * case.batch
     rows = []
     for who, seconds in times.items():
         speeds = [each / one for one in seconds]
-        what = f"{case.what}: " + ("plain PyTorch in float32" if who == "plain" else f"a step in {who}")
+        what = f"{case.what}: " + ("plain PyTorch in float32" if who == PLAIN else f"a step in {who}")
         median = float(np.median(speeds))
         rows.append(
             Row(
@@ -264,9 +332,11 @@ def waiting(setting: Setting) -> list[Row]:
     case = CASES["convlstm"]
     count = max(10, setting.steps * setting.repeats)
     with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
-        contest = Contest(case, Path(folder), ())
+        _make_shards(Path(folder))
+        contest = Contest(case, Path(folder))
         shares: list[float] = []
-        trainer = contest.trainer(_precisions()[-1], steps=count, evaluate_every=max(1, count // 3))
+        precision: Precision = "bfloat16" if computes_bfloat16(_CPU) else "float32"
+        trainer = contest.trainer(precision, steps=count, evaluate_every=max(1, count // 3))
         log.info("waiting for input: %d steps", count)
         trainer.run(on_evaluation=lambda _, row: shares.append(100 * row["input_wait_share"]))
     what = f"{case.what}: time that a step waits for its batch"
@@ -317,7 +387,7 @@ def _run(chosen: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value}: give at least 1")
     threads = set_threads(chosen.threads or cores())
     with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as folder:
-        setting = Setting(Path(folder), steps=2 if chosen.quick else 8, repeats=chosen.repeats)
+        setting = Setting(Path(folder), steps=2 if chosen.quick else 8, repeats=chosen.repeats, threads=threads)
         facts = machine(setting.folder) | {
             "threads": threads,
             "torch": torch.__version__,

@@ -30,6 +30,7 @@ from vidpred.training.adversary import Adversary, part
 from vidpred.training.compiled import Compiled
 from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
+from vidpred.training.device import keep_memory
 from vidpred.training.figures import BASELINES
 from vidpred.training.objective import Objective
 from vidpred.training.peers import Alone, Peers, average_gradients, averaged
@@ -290,6 +291,7 @@ class Trainer:
             Stopped: `should_stop` said so.
             UserError: the loss stays without a finite value.
         """
+        keep_memory()
         every = evaluate_every or self.params.evaluate_every
         found = checkpoints.latest(self.folder)
         if found:

@@ -45,9 +45,10 @@ class ConvLSTM(nn.Module):
         cell: Tensor | None = None
         states = []
         for gates in driven.chunk(len(sequence)):
+            added = None
             if hidden is not None:
-                gates = gates + F.conv2d(hidden.to(weight.dtype), of_state, padding=self.gates.padding)
-            hidden, cell = _Gating.apply(gates.to(self.gates.weight.dtype), cell)  # type: ignore[no-untyped-call]
+                added = F.conv2d(hidden.to(weight.dtype), of_state, padding=self.gates.padding)
+            hidden, cell = _Gating.apply(gates, added, cell, self.gates.weight.dtype)  # type: ignore[no-untyped-call]
             states.append(hidden)
         return states
 
@@ -71,15 +72,20 @@ class _Gating(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, gates: Tensor, added: Tensor | None, before: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         """Hidden and cell's state (B, F, H, W).
 
         Args:
             ctx: Keeps what the way back needs.
             gates: (B, 4·F, H, W): input, forget, twice the candidate, output.
-            before: The cell's state (B, F, H, W); None: zero.
+            added: As many, which are added to them; None: zeros.
+            before: The cell's state (B, F, H, W); None: zeros.
+            dtype: In which it is computed.
         """
-        opened = torch.sigmoid(gates)
+        summed = gates if added is None else gates + added
+        opened = torch.sigmoid(summed) if summed.dtype == dtype else summed.to(dtype).sigmoid_()
         into, forget, half, out = opened.chunk(4, dim=1)
         candidate = (half * 2).sub_(1)
         cell = into * candidate
@@ -87,12 +93,13 @@ class _Gating(torch.autograd.Function):
             cell.addcmul_(forget, before)
         shown = (cell * 2).sigmoid_().mul_(2).sub_(1)
         ctx.save_for_backward(opened, candidate, before, shown)
+        ctx.added, ctx.dtype = added is not None, gates.dtype
         return out * shown, cell
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Gradients of gates and of the state before, from those of hidden and the cell's state."""
+    def backward(ctx: Any, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        """Gradients of gates, of what was added and of the state before, from those of hidden and the cell's state."""
         opened, candidate, before, shown = ctx.saved_tensors
         into, forget, _, out = opened.chunk(4, dim=1)
         grads = torch.empty_like(opened)
@@ -105,4 +112,5 @@ class _Gating(torch.autograd.Function):
             of_forget.zero_()
         else:
             torch.mul(cell, before, out=of_forget)
-        return torch.ops.aten.sigmoid_backward(grads, opened), None if before is None else cell * forget
+        of_gates = torch.ops.aten.sigmoid_backward(grads, opened, grad_input=grads).to(ctx.dtype)
+        return of_gates, of_gates if ctx.added else None, None if before is None else cell * forget, None

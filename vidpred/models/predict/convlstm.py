@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
@@ -79,11 +80,22 @@ class Convlstm(Predictor):
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
         seen, carried = self.noise(context)
-        states = list(fold_pixels(standardise(seen) if self.standardise else seen, self.fold).unbind(1))
+        states = _folded(standardise(seen) if self.standardise else seen, self.fold)
         for cell in self.cells:
             states = cell(states)
         residual = unfold_pixels(self.head(states[-1]), self.fold, *context.shape[-2:])
         return Output(add_residual(carried, residual, self.steps, between=self.between))
+
+
+def _folded(frames: Tensor, fold: int) -> list[Tensor]:
+    """The moments of (B, T, C, H, W) as `fold_pixels` gives them, channels-last, as frames come: twice as fast."""
+    height, width = frames.shape[-2:]
+    if fold == 1 or height % fold or width % fold:
+        return list(fold_pixels(frames, fold).unbind(1))
+    pixels = frames.transpose(0, 1).flatten(0, 1).movedim(1, -1)
+    places = [(c, i, j) for c in range(pixels.shape[-1]) for i in range(fold) for j in range(fold)]
+    folded = torch.stack([pixels[:, i::fold, j::fold, c] for c, i, j in places], dim=-1)
+    return list(folded.movedim(-1, 1).chunk(frames.shape[1]))
 
 
 def build(config: Config, task: Task) -> Convlstm:
