@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 from pathlib import Path
 
@@ -42,7 +43,11 @@ def test_values_are_changed_and_comments_stay(project: Path) -> None:
     assert "transcode.height: 64 -> 96" in done.stdout
     params = load_params()
     assert (params.fetch.source, params.transcode.height, params.evaluate.crop) == ("clips", 96, 64)
+    assert "transcode.fps: 10 -> null" in done.stdout
     after = (project / "params.yaml").read_text()
+    changed = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line.startswith("- ")]
+    touched = {line.partition(": ")[0].split(".")[-1] for line in done.stdout.splitlines() if " -> " in line}
+    assert {line[2:].partition(":")[0].strip() for line in changed} <= touched | {"config"}
     assert [line.partition("#")[2] for line in after.splitlines() if "#" in line] == [
         line.partition("#")[2] for line in before.splitlines() if "#" in line
     ]

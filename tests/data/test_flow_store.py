@@ -363,6 +363,14 @@ def test_the_model_gets_pixels(shards: Shards, tmp_path: Path) -> None:
     assert float((computed - batch.flow)[..., 16:-16, 16:-16].abs().mean()) < 0.1
 
 
+def test_a_rollout_knows_the_flow_of_frames_that_it_has_seen() -> None:
+    frames = torch.rand(2, 9, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    follow = clips.flow_for(None, FlowParams())
+    for start in (0, 1, 3, 0, 4):  # a frame further, two, back, and to nothing that was there
+        context = frames[:, start : start + 5]
+        assert torch.equal(follow(context), clips.flow_of(context, FlowParams()))
+
+
 def test_other_strides_are_refused(shards: Shards, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leads back 1 frames, the windows have an interval of 2"):
         sampler(shards, write(shards, tmp_path), Augment(), interval=2)

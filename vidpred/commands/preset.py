@@ -54,6 +54,7 @@ def apply_preset(name: str, source: str | None = None) -> list[str]:
     yaml = YAML()
     yaml.width = 120
     yaml.preserve_quotes = True
+    yaml.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     target = root / "params.yaml"
     params, preset = yaml.load(target.read_text()), yaml.load(path.read_text())
     if source is not None:
@@ -76,5 +77,12 @@ def _merge(params: dict[str, Any], preset: dict[str, Any], at: str = "") -> Iter
         if isinstance(value, dict) and isinstance(params.get(key), dict):
             yield from _merge(params[key], value, f"{place}.")
         elif key not in params or params[key] != value:
-            yield f"{place}: {params.get(key, 'not there')} -> {value}"
+            yield f"{place}: {_shown(params[key]) if key in params else 'not there'} -> {_shown(value)}"
             params[key] = value
+
+
+def _shown(value: Any) -> str:
+    """As params.yaml has it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

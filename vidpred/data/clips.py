@@ -131,13 +131,31 @@ def flow_of(context: Tensor, flow: FlowParams) -> Tensor:
     return _flow(frames, flow).to(context.device)
 
 
-def flow_for(batch: Batch, flow: FlowParams) -> Callable[[Tensor], Tensor]:
-    """Flow for a rollout from a batch: the batch's own where the context is still its own, later ones computed."""
+def flow_for(batch: Batch | None, flow: FlowParams) -> Callable[[Tensor], Tensor]:
+    """Flow for one rollout: a batch's own where the context is still its own; else computed, but for frames that the
+    context before had too, whose flow is known."""
+    before: tuple[Tensor, Tensor] | None = None
 
     def follow(context: Tensor) -> Tensor:
-        return batch.flow if context is batch.context and batch.flow is not None else flow_of(context, flow)
+        nonlocal before
+        if batch is not None and context is batch.context and batch.flow is not None:
+            found = batch.flow
+        else:
+            found = _gone_on(context, before, flow)
+        before = (context.detach(), found)
+        return found
 
     return follow
+
+
+def _gone_on(context: Tensor, before: tuple[Tensor, Tensor] | None, flow: FlowParams) -> Tensor:
+    """Flow of a context, from that of the one before where all but its last frames are the same."""
+    if before is not None and before[0].shape == context.shape:
+        frames, known = before
+        for new in range(1, context.shape[1] - 1):
+            if torch.equal(context[:, :-new], frames[:, new:]):
+                return torch.cat([known[:, new:], flow_of(context[:, -new - 1 :], flow)], dim=1)
+    return flow_of(context, flow)
 
 
 def _flow(frames: np.ndarray, flow: FlowParams) -> Tensor:

@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from vidpred.config import Params
-from vidpred.data.clips import evaluation_windows, evenly, flow_of, make_batch, read_windows, task_of
+from vidpred.data.clips import evaluation_windows, evenly, flow_for, make_batch, read_windows, task_of
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
@@ -261,7 +261,7 @@ def _pictures(
     for i, window in enumerate(windows):
         frames = read_windows(shards, [window], count=task.context + steps, interval=task.interval)
         batch = make_batch(frames, context=task.context, device=device)
-        output = rollout(model, batch.context, steps, flow=lambda c: flow_of(c, params.flow), clamp=True)
+        output = rollout(model, batch.context, steps, flow=flow_for(batch, params.flow), clamp=True)
         predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
         context, truth = frames[0, : task.context], frames[0, task.context :]
         clip = shards.clips[window.clip]

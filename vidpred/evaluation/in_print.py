@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vidpred.config import FlowParams, TaskParams
-from vidpred.data.clips import evaluation_windows, flow_of, make_batch, read_windows
+from vidpred.data.clips import evaluation_windows, flow_for, make_batch, read_windows
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.evaluation.mathieu2015 import CONTEXT, STEPS, UNITS, means, score_clips
@@ -61,9 +61,7 @@ def by_mathieu2015(
         frames = read_windows(shards, some, count=CONTEXT + STEPS, interval=task.interval)
         batch = make_batch(frames, context=CONTEXT, device=device)
         for name, model in models.items():
-            predicted = rollout(
-                model.to(device), batch.context, STEPS, flow=lambda context: flow_of(context, flow), clamp=True
-            )
+            predicted = rollout(model.to(device), batch.context, STEPS, flow=flow_for(batch, flow), clamp=True)
             found[name].append(score_clips(batch.context, predicted.frames, batch.target))
     steps = {
         name: [

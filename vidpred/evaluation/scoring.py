@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vidpred.config import FlowParams
-from vidpred.data.clips import flow_of, make_batch, read_windows
+from vidpred.data.clips import flow_for, make_batch, read_windows
 from vidpred.data.shards import Shards
 from vidpred.models.rollout import rollout
 from vidpred.training.figures import UNITS
@@ -84,7 +84,7 @@ def score_frames(
         some = windows[first : first + batch_size]
         raw = read_windows(shards, some, count=task.context + frames, interval=task.interval)
         batch = make_batch(raw, context=task.context, between=task.between, device=device)
-        predicted = rollout(model, batch.context, frames, flow=lambda c: flow_of(c, flow), clamp=True).frames
+        predicted = rollout(model, batch.context, frames, flow=flow_for(batch, flow), clamp=True).frames
         found = _scored(
             _middle(predicted, crop),
             _middle(batch.target, crop),

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from vidpred.data.clips import flow_of, make_batch, read_windows
+from vidpred.data.clips import flow_for, make_batch, read_windows
 from vidpred.evaluation.evaluate import fitted_flow_gate
 from vidpred.evaluation.scoring import score_model
 from vidpred.leaderboard.bench import Bench
@@ -99,7 +99,7 @@ def predictions(model: Predictor, bench: Bench, windows: tuple[Window, ...], ste
     count = task.context + task.horizon * task.between  # what lies between two frames is read with them
     frames = read_windows(bench.data.shards, windows, count=count, interval=task.interval)
     batch = make_batch(frames, context=task.context, between=task.between, device=bench.device)
-    output = rollout(model, batch.context, steps, flow=lambda c: flow_of(c, flow), clamp=True)
+    output = rollout(model, batch.context, steps, flow=flow_for(batch, flow), clamp=True)
     found: np.ndarray = to_uint8(output.frames).movedim(-3, -1).cpu().numpy()
     return found
 

@@ -10,7 +10,7 @@ The weights come from a registry or a folder, the code is the installed one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class FramePredictor:
         if count < 1:
             raise UserError(f"cannot predict {count} frames: ask for at least 1")
         known = torch.from_numpy(np.ascontiguousarray(frames[-task.context :])).to(self.device)
-        output = rollout(self._model, to_float(known[None]), count, flow=self._flow, clamp=True)
+        output = rollout(self._model, to_float(known[None]), count, flow=self._flow(), clamp=True)
         out: np.ndarray = to_uint8(output.frames[0]).movedim(-3, -1).cpu().numpy()
         return out
 
@@ -118,7 +118,7 @@ class FramePredictor:
             some = out[start : start + _AT_ONCE]
             known = torch.from_numpy(frames[start : start + len(some) + 1].copy()).to(self.device)
             shown = to_float(known)
-            output = rollout(self._model, torch.stack((shown[:-1], shown[1:]), dim=1), 1, flow=self._flow)
+            output = rollout(self._model, torch.stack((shown[:-1], shown[1:]), dim=1), 1, flow=self._flow())
             some[...] = to_uint8(output.frames[:, 0]).movedim(-3, -1).cpu().numpy()
         return out
 
@@ -127,7 +127,10 @@ class FramePredictor:
         if frames.dtype != np.uint8 or frames.shape[1:] != size:
             raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, {size[0]}, {size[1]}, 3)")
 
-    def _flow(self, context: Tensor) -> Tensor:
-        from vidpred.data.clips import flow_of  # imports what most models do without
+    def _flow(self) -> Callable[[Tensor], Tensor] | None:
+        """Of one rollout; None where the model needs none."""
+        if not self._model.needs_flow:
+            return None
+        from vidpred.data.clips import flow_for  # imports what most models do without
 
-        return flow_of(context, self._flow_params)
+        return flow_for(None, self._flow_params)
