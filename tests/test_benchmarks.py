@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import material, train
+from benchmarks import material, steps, train
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
 from vidpred.data.launch import any_ffmpeg
@@ -47,10 +47,10 @@ def test_a_benchmark_of_training_gives_figures(name: str, tmp_path: Path) -> Non
 def test_a_plain_model_that_computes_something_else_voids_the_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train._make_shards(tmp_path)
-    contest = train.Contest(train.CASES["convlstm"], tmp_path)
+    steps.make_shards(tmp_path)
+    contest = steps.Contest(steps.CASES["convlstm"], tmp_path)
     contest.check()
-    same = train.plain.same
+    same = steps.plain.same
 
     def other(*arguments: Any) -> torch.nn.Module:
         model = same(*arguments)
@@ -58,7 +58,7 @@ def test_a_plain_model_that_computes_something_else_voids_the_benchmark(
             next(model.parameters()).mul_(1.1)
         return model
 
-    monkeypatch.setattr(train.plain, "same", other)
+    monkeypatch.setattr(steps.plain, "same", other)
     with pytest.raises(UserError, match=r"are not the same: frames differ by .*: the benchmark is void"):
         contest.check()
 

@@ -31,7 +31,7 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_makes_sound_params_and_says_how_it_is_run(path: Path) -> None:
     assert any(f"vidpred preset {path.stem}" in line for line in told(path))
-    assert apply_preset(path.stem)
+    apply_preset(path.stem)
     load_params()
     assert apply_preset(path.stem) == []
 
@@ -67,3 +67,36 @@ def test_an_unknown_or_unsound_one_changes_nothing(project: Path) -> None:
     with pytest.raises(UserError, match=r"preset mine: params.yaml: .*drop_repeats"):
         apply_preset("mine")
     assert (project / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_what_was_applied_before_leaves_nothing_behind(path: Path, project: Path) -> None:
+    apply_preset(path.stem, "clips")
+    alone = load_params()
+    for other in PRESETS:
+        shutil.copy(project / "presets" / other.name, project / "presets" / "other.yaml")
+        apply_preset("other", "elsewhere")
+        apply_preset(path.stem, "clips")
+        assert load_params() == alone, other.stem
+
+
+def test_digits_is_params_yaml_as_it_comes(root: Path, project: Path) -> None:
+    apply_preset("moving_mnist")
+    apply_preset("digits")
+    assert load_params(project / "params.yaml") == load_params(root / "params.yaml")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_mapping_that_is_no_section_is_replaced_as_a_whole() -> None:
+    assert load_params().train.loss == {"perceptual": 1.0, "gdl": 0.25}
+    changes = apply_preset("moving_mnist")
+    assert load_params().train.loss == {"mse": 1.0}
+    assert any(line.startswith("train.loss: ") for line in changes)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_tells_hardware_time_and_what_to_expect(path: Path) -> None:
+    said = " ".join(told(path))
+    assert "Hardware: " in said
+    assert "Time" in said
+    assert "xpect" in said or "not measured" in said or "not yet measured" in said

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vidpred.config import load_params
+from vidpred.config import Params, Section, load_params
 from vidpred.errors import UserError
 from vidpred.workspace import atomic, find_root
 
@@ -71,18 +71,28 @@ def apply_preset(name: str, source: str | None = None) -> list[str]:
     return changes
 
 
-def _merge(params: dict[str, Any], preset: dict[str, Any], at: str = "") -> Iterator[str]:
+def _merge(
+    params: dict[str, Any], preset: dict[str, Any], section: type[Section] = Params, at: str = ""
+) -> Iterator[str]:
+    """Sections value by value, any other mapping as a whole: a `train.loss` that names one loss wants no other."""
     for key, value in preset.items():
         place = f"{at}{key}"
-        if isinstance(value, dict) and isinstance(params.get(key), dict):
-            yield from _merge(params[key], value, f"{place}.")
+        inner = _section(section, key)
+        if inner and isinstance(value, dict) and isinstance(params.get(key), dict):
+            yield from _merge(params[key], value, inner, f"{place}.")
         elif key not in params or params[key] != value:
-            yield f"{place}: {_shown(params[key]) if key in params else 'not there'} -> {_shown(value)}"
+            yield f"{place}: {_shown(params.get(key, 'not there'))} -> {_shown(value)}"
             params[key] = value
 
 
+def _section(section: type[Section], key: str) -> type[Section] | None:
+    """The section that stands under a key, if it is one."""
+    for name, field in section.model_fields.items():
+        if key == (field.alias or name) and isinstance(field.annotation, type):
+            return field.annotation if issubclass(field.annotation, Section) else None
+    return None
+
+
 def _shown(value: Any) -> str:
-    """As params.yaml has it."""
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """As a line of YAML has it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
