@@ -192,6 +192,9 @@ def test_a_compiled_model_learns_the_same(
         run = trainer(data, train, tmp_path / str(compile_it), model="conv3d", config={"filters": 4}, steps=12)
         run.run()
         rows[compile_it] = run.rows[-1]
+        if compile_it and not run.compiled.on:
+            assert "cannot be compiled here" in caplog.text
+            pytest.skip("torch cannot compile the model here: see the warning")
         assert run.compiled.on == compile_it
         assert run.model.state_dict().keys() == zoo.build("conv3d", {"filters": 4}, data.task).state_dict().keys()
     assert "train.compile" not in caplog.text
