@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.depthwise import Depthwise
-from vidpred.models.blocks.learned_path import add_residual, standardise, zero_head
+from vidpred.models.blocks.learned_path import add_residual, check_length, standardise, zero_head
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -104,11 +104,7 @@ class Simvp(Predictor):
         Raises:
             UserError: the context is not as long as the task's, whose time is stacked on channels.
         """
-        if context.shape[1] != self.context:
-            raise UserError(
-                f"simvp was built for {self.context} frames of context, not {context.shape[1]}: "
-                "give as many, or train one with this task.context"
-            )
+        check_length("simvp", context, self.context)
         if not self.seed:
             return Output(
                 add_residual(context, self._once(standardise(context)).flatten(1, 2), self.steps, between=self.between)

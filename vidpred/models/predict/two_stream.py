@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidpred.errors import UserError
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise, unfold_pixels, zero_head
 from vidpred.models.blocks.scales import Down, Up, widths
 from vidpred.models.blocks.warp import warp
-from vidpred.models.checks import between
+from vidpred.models.checks import between, sees_motion
 from vidpred.types import Output, Predictor, Task
 
 
@@ -110,6 +109,5 @@ def build(config: Config, task: Task) -> TwoStream:
     Raises:
         UserError: the context has a single frame.
     """
-    if task.context < 2:
-        raise UserError(f"two_stream needs two frames to see motion, task.context is {task.context}: give at least 2")
+    sees_motion("two_stream", task.context)
     return TwoStream(config, task)
