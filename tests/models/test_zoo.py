@@ -392,6 +392,12 @@ def test_operations_are_multiply_adds_of_one_frame() -> None:
     assert zoo.operations(zoo.build("flow_gate", {}, TASK), TASK) == 0
 
 
+def test_operations_of_an_lstm_are_counted() -> None:
+    small, large = (zoo.operations(zoo.build("vae_lstm", {"hidden": h}, TASK), TASK) for h in (64, 128))
+    of_lstm, of_head = 4 * ((32 + 128) * 128 - (32 + 64) * 64), 32 * (128 - 64)
+    assert large - small == 5 * (of_lstm + of_head)
+
+
 class TestFiles:
     def save(self, folder: Path) -> Predictor:
         model = zoo.build("conv2d", {"filters": 4, "depth": 2}, TASK)
