@@ -11,7 +11,8 @@ from torch import Tensor, distributions
 
 from vidpred.errors import UserError
 from vidpred.models import zoo
-from vidpred.models.predict.vae_lstm import Belief, VaeLstm, kl_divergence
+from vidpred.models.blocks.gaussians import Belief, kl_divergence
+from vidpred.models.predict.vae_lstm import VaeLstm
 from vidpred.types import Batch, Task
 
 TASK = Task(context=5, horizon=1, height=32, width=32)

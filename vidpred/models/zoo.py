@@ -129,7 +129,7 @@ def _recurrent(sequence: Any, of_input: Any, of_state: Any, *_: object, **__: ob
     return 2 * math.prod(sequence[:2]) * (math.prod(of_input) + math.prod(of_state))
 
 
-_ON_CPUS = {
+_ON_CPUS: dict[Any, Any] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten.mkldnn_rnn_layer: _recurrent,
 }

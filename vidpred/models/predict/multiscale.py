@@ -119,11 +119,6 @@ class Multiscale(Predictor):
         height, width = frames.shape[-2:]
         return [resize(frames, (-(-height // divisor), -(-width // divisor))) for divisor in self.divisors]
 
-    def at_scales(self, context: Tensor) -> list[Tensor]:
-        """What every stage predicts, coarsest first: (B, steps, C, h, w) float32, nominally in [0, 1]."""
-        contexts = self.pyramid(context)
-        return [self._predictions(seen, stage) for seen, stage in zip(contexts, self._stages(contexts), strict=True)]
-
     def _stages(self, contexts: list[Tensor]) -> list[Tensor]:
         """(B, steps·C, h, w) float32 of every stage: residuals in `default`, frames in [-1, 1] in `seed`."""
         check_length("multiscale", contexts[-1], self.context)
