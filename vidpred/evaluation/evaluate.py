@@ -14,8 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from vidpred.config import Params
 from vidpred.data.clips import evaluation_windows, evenly, flow_for, make_batch, read_windows, task_of
@@ -262,12 +264,13 @@ def _pictures(
         frames = read_windows(shards, [window], count=task.context + steps, interval=task.interval)
         batch = make_batch(frames, context=task.context, device=device)
         output = rollout(model, batch.context, steps, flow=flow_for(batch, params.flow), clamp=True)
-        predicted = to_uint8(output.frames[0]).movedim(1, -1).cpu().numpy()
+        predicted, expected = _seen(output.frames[0]), model.primed(batch.context)
+        primed = None if expected is None else _seen(expected[0])
         context, truth = frames[0, : task.context], frames[0, task.context :]
         clip = shards.clips[window.clip]
         few = spread(steps, STRIP_STEPS)
-        write_filmstrip(folder / f"{i}.png", context, truth[few], predicted[few])
-        write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval)
+        write_filmstrip(folder / f"{i}.png", context, truth[few], predicted[few], primed=primed)
+        write_pair(folder / f"{i}.gif", context, truth, predicted, fps=clip.fps / task.interval, primed=primed)
         captions.append({"source": clip.source, "group": clip.group, "start": window.start, "steps": steps})
     (folder / "pictures.json").write_text(json.dumps(captions, indent=2) + "\n")
 
@@ -279,4 +282,10 @@ def _restored(path: Path, model: Predictor, shards: Shards, windows: Sequence[Wi
     seen = make_batch(frames, context=1, device=device).context
     found = next((r for stage in reversed(model.stages) if (r := model.restored(stage, seen)) is not None), None)
     if found is not None:
-        write_restored(path, frames[:, 0], to_uint8(found[:, 0]).movedim(1, -1).cpu().numpy())
+        write_restored(path, frames[:, 0], _seen(found[:, 0]))
+
+
+def _seen(frames: Tensor) -> np.ndarray:
+    """(N, C, H, W) on any device as a user gets them: uint8 (N, H, W, C)."""
+    shown: np.ndarray = to_uint8(frames).movedim(1, -1).cpu().numpy()
+    return shown

@@ -126,7 +126,9 @@ def _attention(query: Any, key: Any, value: Any, *_: object, **__: object) -> in
 
 def _recurrent(sequence: Any, of_input: Any, of_state: Any, *_: object, **__: object) -> int:
     """Of the shapes: a sequence (T, B, C) and both matrices of an LSTM's layer, each applied at every moment."""
-    return 2 * math.prod(sequence[:2]) * (math.prod(of_input) + math.prod(of_state))
+    moments, batch, _ = sequence
+    count: int = 2 * moments * batch * (math.prod(of_input) + math.prod(of_state))
+    return count
 
 
 _ON_CPUS: dict[Any, Any] = {

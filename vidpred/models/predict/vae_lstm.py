@@ -178,11 +178,10 @@ class VaeLstm(Predictor):
         """Frames (..., C, H, W) through the latent and back, without noise: to be shown below the originals."""
         return self.decode(self.encode(frames)[0])
 
-    def prime(self, context: Tensor) -> Tensor:
-        """What the LSTM expected each frame of the context to be, painted outright: (B, T-1, C, H, W).
-
-        The first frame is left out, since nothing is known before it. A rollout is shown after these.
-        """
+    def primed(self, context: Tensor) -> Tensor | None:
+        """See `Predictor.primed`: what the LSTM expected, painted outright. Nothing is known before the first frame."""
+        if self.between or context.shape[1] < 2:
+            return None
         believed, _ = self._believe(self.encode(context)[0][:, :-1])
         return self.decode(believed.mean)
 
