@@ -83,6 +83,15 @@ def build(name: str, config: Mapping[str, object], task: Task) -> Predictor:
     return model
 
 
+def search(name: str) -> dict[str, Any]:
+    """What a sweep may try of a model: its file's `SEARCH`, laid out as under `tune.models`; {}: it names nothing.
+
+    Raises:
+        UserError: no model has that name.
+    """
+    return dict(getattr(module(name), "SEARCH", {}))
+
+
 def is_trained(name: str) -> bool:
     """Whether a model has parameters to train.
 

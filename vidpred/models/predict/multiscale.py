@@ -72,6 +72,13 @@ class Config:
             raise UserError(f"multiscale: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
+SEARCH = {
+    "config": {"filters": [16, 32, 64], "depth": [3, 4, 5], "kernel": [3, 5], "scales": ["paper", "blog"]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Multiscale(Predictor):
     """(B, T, C, H, W) with the task's T in, the whole horizon out; frames of any size."""
 

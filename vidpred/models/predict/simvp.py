@@ -78,6 +78,18 @@ class Config:
         return a, b, c, d
 
 
+SEARCH = {
+    "config": {
+        "filters": [8, 16, 32],
+        "translator_filters": [40, 80, 128],
+        "translator_depth": [2, 4, 6],
+        "drop_path": [0.0, 0.1],
+    },
+    "train": {"learning_rate": {"low": 5e-4, "high": 5e-3, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Simvp(Predictor):
     """(B, T, C, H, W) with the task's T in, the whole horizon out; frames of any size."""
 

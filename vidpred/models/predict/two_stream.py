@@ -49,6 +49,13 @@ class Config:
         between("two_stream", "max_flow", self.max_flow, 0.5)
 
 
+SEARCH = {
+    "config": {"width": [8, 16, 32], "scales": [2, 3, 4], "depth": [1, 2], "max_flow": [6.0, 12.0, 24.0]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class TwoStream(Predictor):
     """(B, T, C, H, W) with the task's T and its flow in, the whole horizon out; frames of any size."""
 

@@ -83,6 +83,18 @@ class Config:
             raise UserError(f"vae_lstm: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
+SEARCH = {
+    "config": {
+        "latent_size": [16, 32, 64],
+        "hidden": [128, 256],
+        "head": ["point", "gaussian", "mdn"],
+        "kl_weight": [0.01, 0.1, 1.0],
+    },
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class VaeLstm(Predictor):
     """(B, T, C, H, W) with any T in, the whole horizon out; frames of the size of the task it was built for."""
 
