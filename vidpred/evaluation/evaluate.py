@@ -27,7 +27,7 @@ from vidpred.errors import UserError
 from vidpred.evaluation.between import between_pictures
 from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.in_print import by_mathieu2015
-from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_gain, why_not
+from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_difference, paired_gain, why_not
 from vidpred.evaluation.pictures import STRIP_STEPS, spread, write_filmstrip, write_pair, write_restored
 from vidpred.evaluation.scoring import score_frames, score_model
 from vidpred.models import zoo
@@ -194,9 +194,9 @@ def _same_task(trained: dict[str, Any], asked: Task) -> None:
 
 def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict[str, Any]:
     mine = tables[name]
+    blocks = mine["block"] if by_time else None
 
     def gain(metric: str, baseline: str) -> Gain:
-        blocks = mine["block"] if by_time else None
         return paired_gain(mine[metric], tables[baseline][metric], mine["group"], blocks=blocks, floor=FLOORS[metric])
 
     of_each = {n: means(rows) for n, rows in tables.items()}
@@ -213,6 +213,10 @@ def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict
         },
         f"over_{bar}": over_bar,
         "over_flow_gate": gain("perceptual_distance", "flow_gate"),
+        "psnr_db": {
+            f"over_{other}": paired_difference(mine["psnr_db"], tables[other]["psnr_db"], mine["group"], blocks=blocks)
+            for other in (bar, "flow_gate")
+        },
         "over_best": {"baseline": best, "beats": beats(over_best), **over_best},
         f"beats_{bar}": beats(over_bar),
         "why_not": why_not(over_bar),
