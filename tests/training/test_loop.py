@@ -99,6 +99,12 @@ def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
     assert (tmp_path / "killed/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
 
 
+def test_a_split_without_validation_windows_is_told_before_training(digits: Path, params: Params) -> None:
+    longer = params.model_copy(update={"task": params.task.model_copy(update={"context": 16})})
+    with pytest.raises(UserError, match=r"no validation clip holds a window of 17 frames: run `dvc repro split`"):
+        read_data(digits / "shards", digits / "split", longer)
+
+
 def test_it_beats_copying_within_a_minute(data: Data, params: Params, tmp_path: Path) -> None:
     best = trainer(data, small(params, batch_size=8, evaluate_every=60), tmp_path, steps=60).run()
     assert best["val_gain"] > 0.1
