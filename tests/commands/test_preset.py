@@ -70,7 +70,7 @@ def test_what_is_there_is_listed() -> None:
 
 def test_an_unknown_or_unsound_one_changes_nothing(project: Path) -> None:
     before = (project / "params.yaml").read_text()
-    with pytest.raises(UserError, match="no preset is called 'real': did you mean real_videos?"):
+    with pytest.raises(UserError, match=r"no preset is called 'real': did you mean real_videos\?"):
         apply_preset("real")
     with pytest.raises(UserError, match=r"no preset is called '../params': presets/ has cat_gifs, digits"):
         apply_preset("../params")

@@ -1,9 +1,10 @@
 """Moving MNIST, made from the digits of MNIST's idx files by the protocol of its authors.
 
-In: a recipe (`recipe: moving_mnist` in a .yaml) and the idx files that it names, or a folder of such files, for which
-`recipe_of` has a recipe. Out: one .npy a sequence, uint8 (T, 64, 64), and for each its group and label. Two digits of 28x28 start anywhere in 64x64, move 3.6 pixels a frame in a
-direction of their own, and turn round at the borders; positions are cut to whole pixels, and where digits overlap the
-brighter pixel is seen. The recipe's seed and the idx files decide every frame.
+In: a recipe (`recipe: moving_mnist` in a .yaml) and the idx files that it names, or a folder of such files, which
+`recipe_of` has a recipe for. Out: one .npy a sequence, uint8 (T, 64, 64), and for each its group and label. Two digits
+of 28x28 start anywhere in 64x64, move 3.6 pixels a frame in a direction of their own, and turn round at the borders;
+positions are cut to whole pixels, and where digits overlap the brighter pixel is seen. The recipe's seed and the idx
+files decide every frame.
 
 As with `vidpred.data.digits`: `planned` says which clips there are, `rendered` makes one, `write_clip` writes it:
 
