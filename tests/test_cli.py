@@ -93,6 +93,10 @@ def test_unknown_option_is_one_line(tmp_path: Path) -> None:
     done = vidpred("models", "--jsn", cwd=tmp_path)
     assert done.returncode == 2
     assert "--jsn" in only_line(done.stderr)
+    assert "`vidpred models --help`" in only_line(done.stderr)
+    done = vidpred("leaderboard", "submit", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "`vidpred leaderboard submit --help`" in only_line(done.stderr)
 
 
 def test_shell_completion_knows_the_commands(tmp_path: Path) -> None:
@@ -334,7 +338,7 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ),
         (
             {"  context: 5": "  context: 2"},
-            "tune.models: warpmix looks at 3 frames but the context has 2: set its `frames` to 2",
+            "tune.models.warpmix: warpmix looks at 3 frames but the context has 2: set its `frames` to 2",
         ),
         (
             {"learning_rate: {low: 1.0e-3, high: 6.0e-3, log: true}": "learning_rate: [-1.0]"},

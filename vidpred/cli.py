@@ -349,12 +349,14 @@ for _name, _what in STAGES.items():
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="vidpred")
     except UserError as error:
         code = _fail(str(error), 1)
     except typer.TyperException as error:
-        message = error.format_message() or "nothing to do"
-        code = _fail(f"{' '.join(message.split())} See `vidpred --help`." if message else "", error.exit_code)
+        context = getattr(error, "ctx", None)  # of a usage error: the command whose help it is
+        help_of = context.command_path if context else "vidpred"
+        message = " ".join(error.format_message().split()) or "nothing to do"
+        code = _fail(f"{message}{'' if message[-1] in '.?' else '.'} See `{help_of} --help`.", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except BrokenPipeError:
