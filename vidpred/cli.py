@@ -154,7 +154,7 @@ def ui(
 
 @app.command(epilog="Example: `vidpred check`; `make repro` does it first")
 def check() -> None:
-    """Check params.yaml, before `dvc repro` finds out: unknown, missing and impossible values, and fetch.source."""
+    """Check params.yaml, before `dvc repro` finds out: values unknown or impossible, fetch.source, the models named."""
     from vidpred.commands.check import check_project
 
     check_project()
@@ -176,8 +176,11 @@ def preset(
         typer.echo("\n".join(list_presets()))
         return
     changes = apply_preset(name, source)
-    typer.echo("\n".join(changes) if changes else "params.yaml has all of it already")
-    typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    if changes:
+        typer.echo("\n".join(changes))
+        typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    else:
+        typer.echo("params.yaml has all of it already: `dvc repro` runs it")
 
 
 data_app = typer.Typer(
