@@ -134,6 +134,10 @@ def test_models_as_json_counts_parameters(tmp_path: Path) -> None:
     assert rows["warpmix"]["operations"] > rows["warpmix"]["parameters"] > 1000
 
 
+def test_the_table_of_models_shows_what_stands_in_brackets(tmp_path: Path) -> None:
+    assert "2·x[t] - x[t-1], clamped" in vidpred("models", cwd=tmp_path, env={"COLUMNS": "200"}).stdout
+
+
 def test_what_is_told_of_a_model_can_be_pasted_into_params_yaml(tmp_path: Path, root: Path) -> None:
     done = vidpred("models", "convlstm", cwd=tmp_path)
     assert done.returncode == 0
@@ -334,7 +338,7 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ),
         (
             {"learning_rate: {low: 1.0e-3, high: 6.0e-3, log: true}": "learning_rate: [-1.0]"},
-            "tune.models: warpmix.train.learning_rate: Input should be greater than 0",
+            "tune.models.warpmix.train: learning_rate is -1.0: it must be more than 0",
         ),
     ],
 )

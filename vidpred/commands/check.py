@@ -12,6 +12,7 @@ import pkgutil
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from vidpred.config import Params, load_params
 from vidpred.errors import UserError
@@ -104,7 +105,8 @@ def check_project() -> None:
     params = check_params(root / "params.yaml")
     check_source(root, params.fetch.source)
     check_ffmpeg(root / "params.yaml", params.transcode.ffmpeg)
-    from vidpred.commands.check_models import check_models
+    with Console(stderr=True).status("building the models of tune and train…"):  # torch alone takes seconds to load
+        from vidpred.commands.check_models import check_models
 
-    check_models(root / "params.yaml", params)
+        check_models(root / "params.yaml", params)
     typer.echo(f"params.yaml is sound; clips come from {params.fetch.source}")
