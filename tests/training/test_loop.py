@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from vidpred.models import zoo
 from vidpred.training import checkpoints
 from vidpred.training.data import Data, read_data
 from vidpred.training.final import Choice, write_outputs
-from vidpred.training.loop import NAN_LIMIT, Stopped
+from vidpred.training.loop import NAN_LIMIT, Stopped, Trainer
 from vidpred.training.schedule import learning_rate
 
 TRAINED = [name for name in zoo.names() if zoo.is_trained(name)]
@@ -76,6 +77,39 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
     # the checkpoints hold weights, averages, buffers, moments of every player and all rows
     for name in ("step-00000012/state.safetensors", "step-00000012/state.json", "best.safetensors", "metrics.jsonl"):
         assert (tmp_path / "broken" / name).read_bytes() == (whole_runs[key] / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"), [("warpmix", {}), ("convlstm", {}), ("vae_lstm", {}), ("multiscale", ADVERSARIAL)]
+)
+def test_a_gpu_trains_to_nearly_the_same_and_goes_on_where_it_stopped(
+    model: str,
+    changes: dict[str, object],
+    data: Data,
+    params: Params,
+    tmp_path: Path,
+    require: Callable[[str], str],
+) -> None:
+    device = require("cuda")
+    train = small(params, precision="float32", val_windows=4, **changes)
+    here = trainer(data, train, tmp_path / "here", model=model)
+    here.run()
+    first = trainer(data, train, tmp_path / "there", model=model, device=device)
+    with pytest.raises(Stopped):
+        first.run(should_stop=lambda: first.step >= 6)
+    there = trainer(data, train, tmp_path / "there", model=model, device=device)
+    there.run()
+    assert [row["step"] for row in there.rows] == [row["step"] for row in here.rows]
+    for mine, theirs in zip(there.rows, here.rows, strict=True):
+        distance = "val_perceptual_distance"
+        assert mine[distance] == pytest.approx(theirs[distance], rel=0.1)
+    assert there.best_model()(*_seen(data, there)).frames.isfinite().all()
+
+
+def _seen(data: Data, run: Trainer) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A context on the CPU, with flow where the model wants it."""
+    batch = run.objective.batch(data.shards.frames(0, 0, 6)[None].copy())
+    return batch.context.cpu(), None if batch.flow is None else batch.flow.cpu()
 
 
 def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(

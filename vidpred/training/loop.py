@@ -106,6 +106,10 @@ class Trainer:
         self.dtype, self.adversary = self.objective.dtype, self.objective.adversary
         self.compiled = Compiled(self.model, wanted=params.compile)
         self.plan = stages.planned(self.model, steps, params.stage_shares)
+        if all(stage.name != JOINT for stage in self.plan):
+            log.info(
+                "each stage has a loss of its own: train.loss has no part but in a stage joint of train.stage_shares"
+            )
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0

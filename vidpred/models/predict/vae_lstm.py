@@ -28,7 +28,6 @@ It can be trained at once by the loss on frames, through `forward`, or in stages
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,12 +36,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
+from vidpred.models.blocks.coders import SIDE, halving, of_world_models
 from vidpred.models.blocks.gaussians import Belief, kl_divergence
 from vidpred.models.blocks.learned_path import standardise, start_frame
 from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
 
-_SEED_SIDE = 64
 _REACH = 1.2  # of painted values around a half; what lies beyond black and white is cut off, and keeps its gradient
 _LIMIT = 8.0  # of log variances: their exponentials stay finite, also in the first, wild steps
 
@@ -112,7 +111,15 @@ class VaeLstm(Predictor):
         self.residual = not seed
         self.differences = (config.latent or ("absolute" if seed else "difference")) == "difference"
         self.padding = (0, 0) if seed else (-task.height % 16, -task.width % 16)
-        self.extractor, self.painter, features = _seed(task) if seed else _default(config, task, self.padding)
+        if seed and self.size != (SIDE, SIDE):
+            raise UserError(
+                f"vae_lstm: variant seed is for frames of {SIDE}x{SIDE}, not {task.height}x{task.width}: "
+                "resize them, or take variant default"
+            )
+        padded = (task.height + self.padding[0], task.width + self.padding[1])
+        self.extractor, self.painter, features = (
+            of_world_models(task.channels) if seed else halving(task.channels, config.filters, padded)
+        )
         self.to_latent = nn.Linear(features, 2 * self.latent_size)
         self.from_latent = nn.Linear(self.latent_size, features)
         hidden, layers = (256, 1) if seed else (config.hidden, config.layers)
@@ -345,37 +352,6 @@ class VaeLstm(Predictor):
 
 def _bounded(log_variance: Tensor) -> Tensor:
     return _LIMIT * torch.tanh(log_variance / _LIMIT)
-
-
-def _default(config: Config, task: Task, padding: tuple[int, int]) -> tuple[nn.Sequential, nn.Sequential, int]:
-    """Frames to features, features to frames, and how many features: four halvings, four doublings."""
-    widths = [task.channels, *(config.filters * k for k in (1, 2, 4, 4))]
-    rows, columns = ((side + pad) // 16 for side, pad in zip((task.height, task.width), padding, strict=True))
-    down: list[nn.Module] = []
-    up: list[nn.Module] = [nn.Unflatten(-1, (widths[-1], rows, columns))]
-    for wide, narrow in itertools.pairwise(widths[::-1]):
-        # without norms it paints the mean of all frames for the first thousands of steps
-        up += [nn.GroupNorm(1, wide), nn.SiLU(), nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)]
-        down = [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.GroupNorm(1, wide), nn.SiLU(), *down]
-    return nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up), widths[-1] * rows * columns
-
-
-def _seed(task: Task) -> tuple[nn.Sequential, nn.Sequential, int]:
-    """The same of the world models; their decoder starts from one pixel of 1,024 channels."""
-    if (task.height, task.width) != (_SEED_SIDE, _SEED_SIDE):
-        raise UserError(
-            f"vae_lstm: variant seed is for frames of {_SEED_SIDE}x{_SEED_SIDE}, not {task.height}x{task.width}: "
-            "resize them, or take variant default"
-        )
-    down: list[nn.Module] = []
-    for narrow, wide in itertools.pairwise((task.channels, 32, 64, 128, 256)):
-        down += [nn.Conv2d(narrow, wide, 4, stride=2), nn.ReLU()]
-    up: list[nn.Module] = [nn.Unflatten(-1, (1024, 1, 1))]
-    for (wide, narrow), kernel in zip(
-        itertools.pairwise((1024, 128, 64, 32, task.channels)), (5, 5, 6, 6), strict=True
-    ):
-        up += [nn.ConvTranspose2d(wide, narrow, kernel, stride=2), nn.ReLU()]
-    return nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up[:-1]), 1024
 
 
 def build(config: Config, task: Task) -> VaeLstm:
