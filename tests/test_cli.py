@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vidpred import __version__
 from vidpred.cli import STAGES
+from vidpred.config import Params
 
 HEAVY = ("cv2", "jinja2", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "sklearn", "torch")
 COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard")
@@ -130,6 +132,23 @@ def test_models_as_json_counts_parameters(tmp_path: Path) -> None:
     assert (rows["copy_last"]["parameters"], rows["copy_last"]["trained"]) == (0, False)
     assert rows["warpmix"]["trained"] is True
     assert rows["warpmix"]["operations"] > rows["warpmix"]["parameters"] > 1000
+
+
+def test_what_is_told_of_a_model_can_be_pasted_into_params_yaml(tmp_path: Path, root: Path) -> None:
+    done = vidpred("models", "convlstm", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "arXiv 1506.04214" in done.stdout
+    assert re.search(r"filters +16 +Channels of the state", done.stdout)
+    space = done.stdout.split("thinned out:\n")[1]
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["tune"]["models"] = yaml.safe_load(space)
+    assert set(Params.model_validate(params).tune.models) == {"convlstm"}
+    told = json.loads(vidpred("models", "convlstm", "--json", cwd=tmp_path).stdout)
+    assert told["search"] == yaml.safe_load(space)["convlstm"]
+    assert {key: told["config"][2][key] for key in ("field", "default")} == {"field": "layers", "default": 1}
+    done = vidpred("models", "convlsmt", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "did you mean 'convlstm'" in " ".join(only_line(done.stderr).split())
 
 
 def test_models_table_fits_the_params_of_the_project(tmp_path: Path, root: Path) -> None:

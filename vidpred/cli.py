@@ -98,12 +98,19 @@ def predict(
     raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
 
 
-@app.command(epilog="Examples: `vidpred models`; `vidpred models --json`")
-def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """List the models that can be trained, with their parameters and operations."""
+@app.command(epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --json`")
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model: what it is, its config, what a sweep may try.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the models that can be trained, with their parameters and operations; or tell all of one."""
+    from vidpred.commands.model import show_model
     from vidpred.commands.models import show_models
 
-    show_models(as_json=as_json)
+    if name is None:
+        show_models(as_json=as_json)
+    else:
+        show_model(name, as_json=as_json)
 
 
 @app.command(epilog="Example: `vidpred doctor`; with a server: `MLFLOW_TRACKING_URI=http://host:5000 vidpred doctor`")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,18 @@ def flow_of(context: Tensor, speed: tuple[float, float] = (1.5, -0.75)) -> Tenso
 
 def predict(model: Predictor, context: Tensor) -> Tensor:
     return model(context, flow_of(context) if model.needs_flow else None).frames
+
+
+def tried(name: str, context: Tensor) -> Tensor | str:
+    """What a model built for `TASK` predicts from another context, or why it cannot."""
+    model = zoo.build(name, {}, TASK).eval()
+    try:
+        frames = predict(model, context)
+    except UserError as error:
+        return str(error)
+    assert frames.shape == (len(context), model.steps, *context.shape[2:])
+    assert frames.isfinite().all()
+    return frames
 
 
 def optimise(model: Predictor, steps: int = 3) -> set[str]:
@@ -131,6 +145,34 @@ class TestEveryModel:
         assert (rough - exact).abs().mean() < 0.01
         assert (rough - exact).abs().max() < 0.1
         assert all(seen == (torch.float32, torch.float32, False) for seen in sampled)
+
+    @pytest.mark.parametrize("length", [1, 2, 3, 8])
+    def test_another_context_length_works_or_is_refused_in_words(self, name: str, length: int) -> None:
+        if name == "warpmix" and length < 3:
+            pytest.skip("warpmix breaks on contexts shorter than its frames")
+        found = tried(name, torch.rand(1, length, 3, 32, 32))
+        if isinstance(found, str):
+            assert re.search(rf"^{name} .*(got|has) {length}\b", found)
+
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 9), (40, 33)])
+    def test_another_frame_size_works_or_is_refused_in_words(self, name: str, height: int, width: int) -> None:
+        found = tried(name, torch.rand(1, 5, 3, height, width))
+        if isinstance(found, str):
+            assert re.search(rf"^{name} .*32x32, not {height}x{width}\b", found)
+
+    def test_a_gpu_gives_nearly_the_same(self, name: str, require: Callable[[str], str]) -> None:
+        device = require("cuda")
+        model = zoo.build(name, {}, TASK)
+        if zoo.is_trained(name):
+            optimise(model)
+        model.eval()
+        context = moving(5)
+        flow = flow_of(context) if model.needs_flow else None
+        with torch.no_grad():
+            here = model(context, flow).frames
+            there = model.to(device)(context.to(device), None if flow is None else flow.to(device)).frames
+        # a GPU may multiply in TensorFloat-32, with ten bits
+        torch.testing.assert_close(there.cpu(), here, rtol=0, atol=0.02)
 
     def test_unknown_field_gets_the_nearest(self, name: str) -> None:
         fields = [field.name for field in dataclasses.fields(zoo.config_of(name, {}))]
@@ -348,6 +390,12 @@ def test_operations_are_multiply_adds_of_one_frame() -> None:
     of_input, of_state = 5 * 3 * 24 * 9, 4 * 6 * 24 * 9  # the first state is zero and not convolved
     assert zoo.operations(convlstm, TASK) == (of_input + of_state + 6 * 3 * 9) * pixels
     assert zoo.operations(zoo.build("flow_gate", {}, TASK), TASK) == 0
+
+
+def test_operations_of_an_lstm_are_counted() -> None:
+    small, large = (zoo.operations(zoo.build("vae_lstm", {"hidden": h}, TASK), TASK) for h in (64, 128))
+    of_lstm, of_head = 4 * ((32 + 128) * 128 - (32 + 64) * 64), 32 * (128 - 64)
+    assert large - small == 5 * (of_lstm + of_head)
 
 
 class TestFiles:

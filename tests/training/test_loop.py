@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,12 @@ def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
     assert (tmp_path / "killed/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
 
 
+def test_a_split_without_validation_windows_is_told_before_training(digits: Path, params: Params) -> None:
+    longer = params.model_copy(update={"task": params.task.model_copy(update={"context": 16})})
+    with pytest.raises(UserError, match=r"no validation clip holds a window of 17 frames: run `dvc repro split`"):
+        read_data(digits / "shards", digits / "split", longer)
+
+
 def test_it_beats_copying_within_a_minute(data: Data, params: Params, tmp_path: Path) -> None:
     best = trainer(data, small(params, batch_size=8, evaluate_every=60), tmp_path, steps=60).run()
     assert best["val_gain"] > 0.1
@@ -141,6 +148,22 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_in_words(
     with pytest.raises(UserError, match=rf"not been finite for {NAN_LIMIT} steps.*lower\s+train.learning_rate"):
         run.run()
     assert all(torch.equal(t, before[n]) for n, t in run.average.state_dict().items())
+
+
+def test_a_step_that_is_left_out_leaves_the_statistics_of_batch_norm_too(
+    data: Data, params: Params, tmp_path: Path
+) -> None:
+    run = trainer(data, small(params, precision="float32"), tmp_path, model="convlstm_autoencoder", config={})
+    frames = np.stack([data.shards.frames(clip, 0, 6) for clip in range(4)])
+    assert math.isfinite(run.train_step(frames))
+    before = {n: b.clone() for n, b in run.model.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    hook = run.model.register_forward_pre_hook(lambda _, args: (args[0] * math.inf, *args[1:]))
+    assert math.isnan(run.train_step(frames))
+    hook.remove()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in run.model.named_buffers())
+    assert math.isfinite(run.train_step(frames))
+    assert math.isfinite(run.validate()["val_perceptual_distance"])
 
 
 def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:

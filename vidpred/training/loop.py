@@ -208,7 +208,11 @@ class Trainer:
     def _note(self, name: str, value: float) -> None:
         self._seen.setdefault(name, []).append(value)
 
+    @torch.no_grad()
     def _skip(self) -> float:
+        """Leaves a step out: no weight has moved, and what batch norm made of it is forgotten."""
+        for mine, before in zip(self.model.buffers(), self.average.buffers(), strict=True):
+            mine.copy_(before)
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row == 1:
             log.warning("step %d: the loss is not finite; its update is left out", self.step)

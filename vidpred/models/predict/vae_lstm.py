@@ -29,15 +29,15 @@ It can be trained at once by the loss on frames, through `forward`, or in stages
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
+from vidpred.models.blocks.gaussians import Belief, kl_divergence
 from vidpred.models.blocks.learned_path import standardise, start_frame
 from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
@@ -83,28 +83,16 @@ class Config:
             raise UserError(f"vae_lstm: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
-class Belief(NamedTuple):
-    """A mixture of K Gaussians over a latent of L numbers, each without correlations."""
-
-    logits: Tensor
-    """(..., K) float32: of the weights."""
-    means: Tensor
-    """(..., K, L) float32."""
-    log_variances: Tensor
-    """(..., K, L) float32."""
-
-    @property
-    def mean(self) -> Tensor:
-        """(..., L): what is expected; where all Gaussians agree, bit by bit what they say."""
-        first = self.means[..., :1, :]
-        offset = (self.logits.softmax(dim=-1)[..., None] * (self.means - first)).sum(dim=-2)
-        return first[..., 0, :] + offset
-
-    def log_likelihood(self, latent: Tensor) -> Tensor:
-        """(...): the logarithm of the density at `latent` (..., L)."""
-        distance = (latent[..., None, :] - self.means).square() * torch.exp(-self.log_variances)
-        each = -0.5 * (distance + self.log_variances + math.log(2 * math.pi)).sum(dim=-1)
-        return torch.logsumexp(self.logits.log_softmax(dim=-1) + each, dim=-1)
+SEARCH = {
+    "config": {
+        "latent_size": [16, 32, 64],
+        "hidden": [128, 256],
+        "head": ["point", "gaussian", "mdn"],
+        "kl_weight": [0.01, 0.1, 1.0],
+    },
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
 
 
 class VaeLstm(Predictor):
@@ -202,11 +190,10 @@ class VaeLstm(Predictor):
         """Frames (..., C, H, W) through the latent and back, without noise: to be shown below the originals."""
         return self.decode(self.encode(frames)[0])
 
-    def prime(self, context: Tensor) -> Tensor:
-        """What the LSTM expected each frame of the context to be, painted outright: (B, T-1, C, H, W).
-
-        The first frame is left out, since nothing is known before it. A rollout is shown after these.
-        """
+    def primed(self, context: Tensor) -> Tensor | None:
+        """See `Predictor.primed`: what the LSTM expected, painted outright. Nothing is known before the first frame."""
+        if self.between or context.shape[1] < 2:
+            return None
         believed, _ = self._believe(self.encode(context)[0][:, :-1])
         return self.decode(believed.mean)
 
@@ -354,13 +341,6 @@ class VaeLstm(Predictor):
         if self.differences:
             means = latents[..., None, :] + means
         return Belief(logits, means, log_variances), memory
-
-
-def kl_divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
-    """KL divergence from Gaussians to others, number by number, in nats; 0 where they agree. All of one shape."""
-    distance = (mean - other_mean).square() * torch.exp(-other_log_variance)
-    difference = log_variance - other_log_variance
-    return 0.5 * (torch.exp(difference) - difference - 1 + distance)
 
 
 def _bounded(log_variance: Tensor) -> Tensor:
