@@ -117,7 +117,7 @@ def test_the_page_says_what_its_columns_mean(done: Path) -> None:
     head = re.search(r'sortable">\s*<thead>(.*?)</thead>', text, re.DOTALL)
     assert head
     columns = re.findall(r"<button[^>]*>([^<]*)</button>", head[1])
-    assert len(columns) == 16
+    assert len(columns) == 17
     for column in set(columns) - {"#", "model"}:
         assert column.removesuffix(" ↑").removesuffix(" ↓").removeprefix("over ") in explained, column
     assert "0 is perfect" in text
