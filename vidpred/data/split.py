@@ -245,6 +245,14 @@ def read_split(folder: Path | str, part: Part) -> list[Segment]:
     return [Segment(row["clip"], row["start"], row["length"]) for row in rows if row["part"] == part]
 
 
+def read_groups(folder: Path | str) -> list[str] | None:
+    """The group of each clip of the index, once near-duplicates are joined; None where no `groups.parquet` says so."""
+    path = Path(folder) / "groups.parquet"
+    if not path.is_file():
+        return None
+    return [str(row["joined"]) for row in pq.read_table(path, columns=["joined"]).to_pylist()]
+
+
 def figures(
     clips: Sequence[Clip],
     split: Split,
