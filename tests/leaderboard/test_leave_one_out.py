@@ -80,7 +80,7 @@ def test_of_clips_too_short_to_cut_a_group_validates() -> None:
 
 def test_what_is_done_is_kept(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = next(iter(sorted({clip.group for clip in Shards(videos / "data/shards").clips})))
-    run("--groups", first)
+    run("--groups", first, "--steps", "2")
     assert len(pd.read_csv(videos / "leave_one_out/leave_one_out.csv")) == 1
     trained = []
     train = leave_one_out.train_model

@@ -38,7 +38,8 @@ def leave_one_out(*, groups: Sequence[str], steps: int | None, output: Path | No
         raise UserError(f"--output {output} is a file: give a folder, two files are written")
     params = load_params(root / "params.yaml")
     if steps is not None:
-        params.train = TrainParams.model_validate(params.train.model_dump() | {"steps": steps, "minutes": None})
+        fewer = TrainParams.model_validate(params.train.model_dump() | {"steps": steps, "minutes": None})
+        params = params.model_copy(update={"train": fewer})
     set_threads(params.resources.threads)
     rounds = plan_rounds(root, home(root), choose(params.train, root / "results/tune/best.yaml"), params)
     unknown = sorted(set(groups) - set(rounds.clips))
@@ -86,13 +87,13 @@ def _write_and_show(rows: pd.DataFrame, gains: Mapping[str, Gain], model: str, o
     with atomic(out / "leave_one_out.csv") as part:
         rows.to_csv(part, index=False)
     with atomic(out / "leave_one_out.md") as part:
-        lines = [headings, ["---"] * len(headings), *cells]
-        part.write_text("\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", *told, ""]))
+        table_rows = [headings, ["---"] * len(headings), *cells]
+        part.write_text("\n".join([*(f"| {' | '.join(row)} |" for row in table_rows), "", *told, ""]))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="right" if i else "left", no_wrap=True)
-    for line in cells:
-        table.add_row(*line)
+    for row_cells in cells:
+        table.add_row(*row_cells)
     console = Console(highlight=False)
     console.print(table)
     for line in [*told, os.path.relpath(out / "leave_one_out.md"), os.path.relpath(out / "leave_one_out.csv")]:
