@@ -61,7 +61,7 @@ class Config:
     """Observed transitions that guesses are judged by, of those that the context has."""
     caution: float = 0.0
     """In grey levels of perceptual distance: where the best guess was wrong by so much, half of what is learned of
-    displacements and colours counts, and less where it was right; 0: all counts everywhere."""
+    displacements and colours counts, and less where it was right; 0, or without such guesses (`prior: none`): all."""
     dropout: float = 0.0
     """Share of the channels at 1/4 to 1/16 of the frame that is left out while training: what identifies a video."""
     members: int = 1
