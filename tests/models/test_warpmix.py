@@ -151,49 +151,6 @@ def test_a_context_too_short_for_its_frames_is_refused() -> None:
         zoo.build("warpmix", {}, Task(context=2, horizon=1, height=32, width=32))
 
 
-def test_members_are_asked_together_and_trained_apart() -> None:
-    model = zoo.build("warpmix", {**BY_FLOW, "members": 3}, TASK)
-    clips, _ = drifting(6, seed=5)
-    train(model, clips, steps=4)
-    members = list(model.get_submodule("members").children())
-    for member in members:
-        assert all(p.grad is not None for p in member.parameters())
-    mean = torch.stack([predict(member, clips[:, :5]) for member in members]).mean(dim=0)  # type: ignore[arg-type]
-    assert torch.allclose(predict(model, clips[:, :5]), mean, atol=1e-6)
-    assert not torch.allclose(predict(members[0], clips[:, :5]), mean, atol=1e-4)  # type: ignore[arg-type]
-
-
-def test_members_share_out_a_batch_smaller_than_they_are() -> None:
-    model = zoo.build("warpmix", {**BY_FLOW, "members": 3}, TASK).train()
-    clips, _ = drifting(2, seed=6)
-    output = model(clips[:, :5], flow_of(clips[:, :5], FLOW))
-    assert output.frames.shape == (2, 1, 3, 48, 48)
-    assert [other.shape for other in output.auxiliary] == [output.frames.shape] * 2
-
-
-def test_with_caution_little_is_changed_where_the_guesses_were_right() -> None:
-    clips, _ = drifting(8, seed=7)
-    torch.manual_seed(0)
-    bold = zoo.build("warpmix", BY_FLOW, TASK)
-    careful = zoo.build("warpmix", {**BY_FLOW, "caution": 30.0}, TASK)
-    guessed = inside(predict(bold, clips[:, :5]))  # nothing is learned yet
-    for parameter in [*bold.get_submodule("flow").parameters(), *bold.get_submodule("mix").parameters()]:
-        torch.nn.init.normal_(parameter, std=0.1)
-    careful.load_state_dict(bold.state_dict())
-    moved = [(inside(predict(model, clips[:, :5])) - guessed).abs().mean() for model in (careful, bold)]
-    assert moved[0] < 0.7 * moved[1]
-
-
-def test_dropout_is_for_training_only() -> None:
-    torch.manual_seed(0)
-    model = zoo.build("warpmix", {**BY_FLOW, "dropout": 0.5}, TASK)
-    clips, _ = drifting(4, seed=8)
-    train(model, clips, steps=2)
-    context, flow = clips[:, :5], flow_of(clips[:, :5], FLOW)
-    assert not torch.equal(model.train()(context, flow).frames, model(context, flow).frames)
-    assert torch.equal(model.eval()(context, flow).frames, model(context, flow).frames)
-
-
 class TestSound:
     """It gains where motion can be known, and nowhere else."""
 

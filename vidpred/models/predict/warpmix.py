@@ -31,7 +31,6 @@ from vidpred.models.blocks.candidates import box_blur
 from vidpred.models.blocks.correlation import expected_flow, matching_cost
 from vidpred.models.blocks.distance import perceptual_distance_map
 from vidpred.models.blocks.learned_path import standardise
-from vidpred.models.blocks.members import Members
 from vidpred.models.blocks.midway import Midway
 from vidpred.models.blocks.warp import warp
 from vidpred.models.checks import between
@@ -57,16 +56,6 @@ class Config:
     """Last frames of the context that are looked at."""
     max_flow: float = 12.0
     """Bound of what is learned of a warp's displacement, in pixels."""
-    past: int = 2
-    """Observed transitions that guesses are judged by, of those that the context has."""
-    caution: float = 0.0
-    """In grey levels of perceptual distance: where the best guess was wrong by so much, half of what is learned of
-    displacements and colours counts, and less where it was right; 0, or without such guesses (`prior: none`): all."""
-    dropout: float = 0.0
-    """Share of the channels at 1/4 to 1/16 of the frame that is left out while training: what identifies a video."""
-    members: int = 1
-    """Networks whose predictions are averaged; each is trained on its share of a batch. What few clips teach by chance
-    differs between them."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -76,13 +65,9 @@ class Config:
         """
         for field, low, high in (
             ("width", 2, 1024), ("fine", 1, 1024), ("warps", 1, 16), ("radius", 1, 8), ("frames", 2, 64),
-            ("past", 1, 64),
-            ("members", 1, 64),
         ):  # fmt: skip
             between("warpmix", field, getattr(self, field), low, high)
         between("warpmix", "max_flow", self.max_flow, 0.5)
-        between("warpmix", "caution", self.caution, 0, 765)
-        between("warpmix", "dropout", self.dropout, 0, 0.9)
         if self.width % 2:
             raise UserError(f"warpmix: width is {self.width}: give an even number")
 
@@ -118,13 +103,13 @@ class _Guesses(NamedTuple):
 
 
 @torch.no_grad()
-def _guess(context: Tensor, flow: Tensor, warps: int, past: int) -> _Guesses:
-    """Guesses from (B, T, C, H, W) and its flow (B, T-1, 2, H, W), judged by so many past transitions."""
+def _guess(context: Tensor, flow: Tensor, warps: int) -> _Guesses:
+    """Guesses from (B, T, C, H, W) and its flow (B, T-1, 2, H, W)."""
     batch, length, _, height, width = context.shape
     parts = [(k + 1) / 2 for k in range(warps)] if warps > 1 else [1.0]
     onward, places, frames = _carry(context[:, -1], context[:, -2], flow[:, -1], parts)
     errors = torch.zeros(batch, warps + 2, height, width, device=context.device)
-    found = min(past, length - 2)
+    found = min(2, length - 2)
     for end in range(length - 1, length - 1 - found, -1):  # flow[:, i] leads from frame i+1 back to frame i
         _, _, then = _carry(context[:, end - 1], context[:, end - 2], flow[:, end - 2], parts)
         errors = errors + perceptual_distance_map(then, context[:, end, None].expand_as(then)) / found
@@ -160,19 +145,14 @@ class _Sight:
         seen = [F.pixel_unshuffle(recent, 2), F.avg_pool2d(differences, 2)]
         self.fine = [standardise(last), 16 * (last - before)]
         self.active = _activity(context[:, -config.frames :])
-        self.guesses: _Guesses | None = None
-        self.doubt: Tensor | None = None
-        """(B, 1, H, W) in [0, 1]: how far what is learned counts."""
+        self.guesses = None
         if flow is not None:
-            self.guesses = _guess(context, flow, config.warps, config.past)
+            self.guesses = _guess(context, flow, config.warps)
             onward = self.guesses.onward
             # how the same things moved one frame earlier: what speeds up or slows down
             earlier = warp(flow[:, -2], onward) if flow.shape[1] > 1 else onward
             flows += [F.avg_pool2d(field, 2) for field in (onward, flow[:, -1], earlier)]
             changes = 16 * (self.guesses.frames[:, 1:] - last[:, None]).flatten(1, 2)
-            if config.caution:
-                wrong = torch.expm1(self.guesses.errors[:, : config.warps + 1].amin(dim=1, keepdim=True))
-                self.doubt = wrong / (wrong + config.caution)
             errors = self.guesses.errors - 2
             seen += [F.avg_pool2d(changes, 2), F.avg_pool2d(errors, 2)]
             self.fine += [changes, errors]
@@ -203,7 +183,6 @@ class WarpMix(Predictor):
         self.half_costs = nn.Conv2d(costs, w, 1)
         self.quarter_costs = nn.Conv2d(costs, w, 1)
         self.into_half = _convs(seen + w, w)
-        self.drop = nn.Dropout2d(config.dropout)
         self.into_quarter = _convs(2 * w, 2 * w)
         self.into_eighth = _convs(2 * w, 3 * w)
         self.into_sixteenth = _convs(3 * w, 3 * w)
@@ -245,9 +224,9 @@ class WarpMix(Predictor):
         costs = F.silu(self.half_costs(sight.cost_half))
         half = self.into_half(torch.cat([sight.half.to(costs.dtype), costs], dim=1))
         costs = F.silu(self.quarter_costs(sight.cost_quarter))
-        quarter = self.drop(self.into_quarter(torch.cat([F.max_pool2d(half, 2), costs], dim=1)))
-        eighth = self.drop(self.into_eighth(F.max_pool2d(quarter, 2)))
-        sixteenth = self.drop(self.into_sixteenth(F.max_pool2d(eighth, 2)))
+        quarter = self.into_quarter(torch.cat([F.max_pool2d(half, 2), costs], dim=1))
+        eighth = self.into_eighth(F.max_pool2d(quarter, 2))
+        sixteenth = self.into_sixteenth(F.max_pool2d(eighth, 2))
         x = self.out_eighth(torch.cat([_double(sixteenth), eighth], dim=1))
         x = self.out_quarter(torch.cat([_double(x), quarter], dim=1))
         x = self.out_half(torch.cat([_double(x), half], dim=1))
@@ -258,9 +237,7 @@ class WarpMix(Predictor):
             learned = F.interpolate(
                 self._displace(raw.float(), sight.flows), scale_factor=2, mode="bilinear", align_corners=False
             ).unflatten(1, (-1, 2))
-        if sight.guesses is None:
-            return learned, mix
-        return sight.guesses.places + (learned if sight.doubt is None else sight.doubt[:, None] * learned), mix
+        return learned if sight.guesses is None else sight.guesses.places + learned, mix
 
     def _displace(self, raw: Tensor, flows: Tensor) -> Tensor:
         """A free displacement plus shares of the flows that are seen, for each warp; bounded, zero at the start."""
@@ -282,8 +259,6 @@ class WarpMix(Predictor):
         blend = torch.tanh(mix[:, k + 1 : k + 2])
         gate = torch.sigmoid(4 * torch.tanh((mix[:, k + 2 : k + 3]) / 4) + 2)
         residual = gate * torch.tanh(mix[:, k + 3 :])
-        if sight.doubt is not None:
-            residual = sight.doubt * residual
         still = warp(last, torch.zeros_like(places[:, 0]))  # a resting warp must be the last frame to the bit
         warped = last
         for i in range(k):
@@ -319,15 +294,12 @@ def _double(x: Tensor) -> Tensor:
 
 def build(config: Config, task: Task) -> Predictor:
     """The model for a task; the frame size may differ at test time. Between two frames, both are warped (`Midway`)."""
-    one = _midway if task.between else WarpMix
-    return one(config, task) if config.members == 1 else Members(lambda: one(config, task), config.members)
-
-
-def _midway(config: Config, task: Task) -> Predictor:
-    return Midway(
-        width=config.width,
-        warps=config.warps,
-        radius=config.radius,
-        max_flow=config.max_flow,
-        channels=task.channels,
-    )
+    if task.between:
+        return Midway(
+            width=config.width,
+            warps=config.warps,
+            radius=config.radius,
+            max_flow=config.max_flow,
+            channels=task.channels,
+        )
+    return WarpMix(config, task)
