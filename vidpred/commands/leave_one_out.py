@@ -91,7 +91,7 @@ def _write_and_show(rows: pd.DataFrame, gains: Mapping[str, Gain], model: str, o
         part.write_text("\n".join([*(f"| {' | '.join(row)} |" for row in table_rows), "", *told, ""]))
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+        table.add_column(heading.replace(" ", "\n"), justify="right" if i else "left", no_wrap=True)  # 80 columns do
     for row_cells in cells:
         table.add_row(*row_cells)
     console = Console(highlight=False)
