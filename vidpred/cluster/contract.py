@@ -27,7 +27,7 @@ Status = Literal["running", "interrupted", "finished", "stopped", "failed"]
 `interrupted`: broken off by the end of the budget or of the process; it goes on where there is budget again."""
 
 Figures = Mapping[str, Any]
-"""Of one report. Beside what the trial says (`step` and the search's metrics among it): `seconds` that it has computed so
+"""Of one report. Beside what the trial says (`step` and the search's metric among it): `seconds` that it has computed so
 far in all its starts, and where: `node_id`, `node_ip`, `pid`."""
 
 
@@ -58,7 +58,9 @@ class PastTrial:
     checkpoint: str | None = None
     """Path or URI of the last one."""
     gpus: float = 0
-    """That it took, for the budget in GPU-hours."""
+    """That it took."""
+    changed_at: int = 0
+    """Last step at which population-based training gave it another point; 0: never."""
 
 
 @dataclass
@@ -96,14 +98,23 @@ class Listener(Protocol):
     def reported(self, number: int, figures: Figures, checkpoint: str | None) -> None:
         """Checkpoint: where Ray keeps what was saved with it. A step may come twice, after a restart."""
 
-    def changed(self, number: int, point: Point, *, taken_from: int, step: int) -> None:
-        """By population-based training: it goes on from another trial's weights, with another point."""
+    def changed(self, number: int, point: Point, *, taken_from: int, step: int, checkpoint: str | None) -> None:
+        """By population-based training: it goes on from another trial's checkpoint, with another point."""
 
     def ended(self, number: int, status: Status, reason: str) -> None:
         """Not `running`. The reason is one line, of a failed trial what went wrong; "" where it is finished."""
 
     def spent(self, spent: Spent) -> None:
         """Every few seconds, and at the end."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `log`: drawn evenly between the logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,9 +128,10 @@ class Search:
     metric: str
     """Figure to make small; schedulers go by it."""
     max_steps: int
-    """A trial that reports this `step` has finished."""
+    """A trial that reports this `step` has finished; of one whose reports say how many `steps` it has in all, that."""
     grace_steps: int
-    """Steps between two reports; a trial is not stopped before the first."""
+    """Steps between two reports; a trial is not stopped before the first. Trials with `steps` of their own report as
+    often: they are compared at equal shares of their way."""
     trials: int | None = None
     """Budget: how many in all, those of the past among them. None: as long as the suggester names points."""
     max_seconds: float | None = None
@@ -130,16 +142,14 @@ class Search:
     """Which trials are ended early, or (pbt, pb2) go on from another's weights."""
     reduction_factor: int = 3
     """asha, hyperband: one in so many goes on from each rung."""
-    trial_seconds: float | None = None
-    """Trials are compared at equal time: of so many seconds each. None: at equal steps."""
     mutations: Mapping[str, Any] = field(default_factory=dict)
-    """pbt, pb2: what may be changed, by place in the point ("train.learning_rate"), with its space."""
+    """pbt, pb2: what may be changed, by place in the point ("train.learning_rate"): a `Range`, or a list of choices."""
     seed: int = 0
     """Of the scheduler's draws."""
     cpus_per_trial: float = 1
     """Set aside for a trial, or for each of its workers."""
-    gpus_per_trial: float | None = None
-    """Set aside for a trial, or for each of its workers. None: one where the cluster has any."""
+    gpus_per_trial: float | Callable[[Point], float] | None = None
+    """Set aside for a trial, or for each of its workers; by its point if need be. None: one where the cluster has any."""
     workers_per_trial: int = 1
     """Processes that share out the batches of a trial."""
     trials_at_once: int | None = None
