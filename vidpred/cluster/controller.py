@@ -2,10 +2,10 @@
 
 What differs from Ray's own (2.60):
 
-- A worker that Ray's memory monitor or a lost machine ended is a broken trial. Ray takes these exceptions, which are no
-  `RayActorError`s, for errors of its own, and they end the whole search.
-- A worker that does not let go of a stopped trial is replaced, and the trial that waits for it is started elsewhere; in Ray
-  that trial has failed, and nobody is told.
+- A worker that Ray's memory monitor or a lost machine ended is a broken trial. Ray takes these exceptions, which are
+  no `RayActorError`s, for errors of its own, and they end the whole search.
+- A worker that does not let go of a stopped trial is replaced, and the trial that waits for it is started elsewhere; in
+  Ray that trial has failed, and nobody is told.
 - Trials that have ended are forgotten, so that thousands of them take no memory.
 - No state is written: the trials' record is the truth, and Ray's copy would be a second one.
 """
@@ -41,7 +41,8 @@ class SearchTrial(Trial):
         super().handle_error(exc)  # type: ignore[arg-type]  # narrower than what it is called with
 
     def should_recover(self) -> bool:
-        return bool(super().should_recover()) and self.monitor_kills < _MONITOR_KILLS
+        recovers: Any = super().should_recover  # untyped
+        return bool(recovers()) and self.monitor_kills < _MONITOR_KILLS
 
 
 class _Died(RayActorError):
@@ -75,11 +76,13 @@ class Controller(TuneController):
 
     def gpus_in_use(self) -> float:
         """That trials which run have set aside, together."""
-        return float(sum(trial.gpus for trial in self._running_trials))
+        return float(sum(trial.gpus for trial in self._running_trials if isinstance(trial, SearchTrial)))
 
     def forget(self) -> None:
         """All about trials that have ended and whose workers are gone or with others."""
-        ended = {trial for trial in self._stopped_trials | self._failed_trials if trial not in self._trial_to_actor}
+        ended: set[Any] = {
+            trial for trial in self._stopped_trials | self._failed_trials if trial not in self._trial_to_actor
+        }
         for trial in ended:
             for kept in (
                 self._stopped_trials, self._failed_trials, self._live_trials, self._trials_to_cache,

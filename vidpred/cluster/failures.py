@@ -16,8 +16,8 @@ def in_words(error: BaseException) -> str:
     error = _cause(error)
     if is_monitor(error):
         return (
-            "out of memory: its worker took so much that Ray's memory monitor ended it, lest the machine run out: lower "
-            "train.batch_size or resources.trials_at_once"
+            "out of memory: Ray's memory monitor ended its worker, lest the machine run out: lower train.batch_size or "
+            "resources.trials_at_once"
         )
     said = " ".join(str(error).split())
     if isinstance(error, torch.OutOfMemoryError):

@@ -1,8 +1,8 @@
 """Population-based training: at every turn the worst trials go on from the weights of the best, with other values.
 
-PBT (Jaderberg et al. 2017, arXiv 1711.09846) shifts the values by a factor or draws them anew; PB2 (Parker-Holder et al.
-2020, arXiv 2002.02518) lets a Gaussian process choose them. Both are Ray's, in step: nobody goes on before all have come
-to the turn, so that what is decided does not depend on who was faster.
+PBT (Jaderberg et al. 2017, arXiv 1711.09846) shifts the values by a factor or draws them anew; PB2 (Parker-Holder et
+al. 2020, arXiv 2002.02518) lets a Gaussian process choose them. Both are Ray's, in step: nobody goes on before all have
+come to the turn, so that what is decided does not depend on who was faster.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +57,7 @@ class Population(Watched):
             "log_config": False, "synch": True, "custom_explore_fn": _within(search),
         }  # fmt: skip
         inner = (
-            PBT(hyperparam_mutations=_draws(search.mutations), perturbation_factors=_FACTORS, **options)
+            _PBT(hyperparam_mutations=_draws(search.mutations), perturbation_factors=_FACTORS, **options)
             if search.scheduler == "pbt"
             else _Bandit(
                 hyperparam_bounds={
@@ -70,7 +70,7 @@ class Population(Watched):
         super().__init__(inner, search)
         self.changes: list[Change] = []
         """Since they were last taken from here."""
-        inner.on_exploit = self._note  # type: ignore[union-attr]
+        inner.on_exploit = self._note
         self._done = 0
         self._past: dict[int, PastTrial] = {}
 
@@ -95,7 +95,7 @@ class Population(Watched):
             if self._search.scheduler == "pb2":
                 value = float(10**value) if space.log else float(value)
             point[part] = point[part] | {field: value}
-        return point
+        return dict(point)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)
@@ -145,14 +145,10 @@ class Population(Watched):
         )
 
 
-def _not_noted(trial: Any, number: int, taken_from: Any) -> None:
-    raise AssertionError
-
-
-class PBT(PopulationBasedTraining):
+class _PBT(PopulationBasedTraining):
     """Tells who went on from whom."""
 
-    on_exploit: Callable[[Any, int, Any], None] = staticmethod(_not_noted)
+    on_exploit: Callable[[Any, int, Any], None]
 
     def _exploit(self, tune_controller: Any, trial: Any, trial_to_clone: Any) -> None:
         number = trial.config["number"]
@@ -163,7 +159,7 @@ class PBT(PopulationBasedTraining):
 class _Bandit(PB2):
     """PB2 that tells who went on from whom."""
 
-    on_exploit: Callable[[Any, int, Any], None] = staticmethod(_not_noted)
+    on_exploit: Callable[[Any, int, Any], None]
 
     def _exploit(self, tune_controller: Any, trial: Any, trial_to_clone: Any) -> None:
         number = trial.config["number"]
@@ -202,8 +198,8 @@ def _draws(mutations: Mapping[str, Any]) -> dict[str, Any]:
 
 def _draw(space: Range) -> Callable[[], float]:
     if space.log:
-        return lambda: math.exp(random.uniform(math.log(space.low), math.log(space.high)))  # noqa: S311
-    return lambda: random.uniform(space.low, space.high)  # noqa: S311
+        return lambda: math.exp(random.uniform(math.log(space.low), math.log(space.high)))
+    return lambda: random.uniform(space.low, space.high)
 
 
 def _within(search: Search) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -221,13 +217,13 @@ def _within(search: Search) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 @contextmanager
-def _seeded(*seed: int) -> Any:
+def _seeded(*seed: int) -> Iterator[None]:
     """Ray draws from the process's generators."""
-    before, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002
+    before, numpys = random.getstate(), np.random.get_state()
     random.seed(str(seed))
-    np.random.seed(abs(hash(seed)) % 2**32)  # noqa: NPY002
+    np.random.seed(abs(hash(seed)) % 2**32)
     try:
         yield
     finally:
         random.setstate(before)
-        np.random.set_state(numpys)  # noqa: NPY002
+        np.random.set_state(numpys)

@@ -1,13 +1,14 @@
 """Which trials go on: Ray's schedulers, fed with the reports of the past, and told of shares of the way, not of steps.
 
-All compare trials by turns: a trial reports so many times in all, at equal steps or, where each trial has `steps` of its
-own, at equal shares of its way.
+All compare trials by turns: a trial reports so many times in all, at equal steps or, where each trial has `steps` of
+its own, at equal shares of its way.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,8 +40,8 @@ def has_finished(figures: Figures, search: Search) -> bool:
 
 
 class _HyperBand(ASHAScheduler):
-    """ASHA in several brackets at once, of which a trial's number decides (asynchronous HyperBand): some trials are given
-    more time before they may be stopped, lest slow starters be lost."""
+    """ASHA in several brackets at once, of which a trial's number decides (asynchronous HyperBand): some trials are
+    given more time before they may be stopped, lest slow starters be lost."""
 
     def __init__(self, seed: int, **options: Any) -> None:
         super().__init__(**options)
@@ -51,6 +52,10 @@ class _HyperBand(ASHAScheduler):
         shares = np.exp(sizes - sizes.max())  # as Ray has it: brackets with more rungs stop more, so they get more
         rng = np.random.default_rng([self._seed, int(trial.trial_id)])
         self._trial_info[trial.trial_id] = self._brackets[rng.choice(len(sizes), p=shares / shares.sum())]
+
+
+def _fifo(search: Search) -> TrialScheduler:  # noqa: ARG001 - like the others
+    return FIFOScheduler()
 
 
 def _asha(search: Search) -> TrialScheduler:
@@ -77,7 +82,7 @@ def _median(search: Search) -> TrialScheduler:
 
 
 STOPPING: Mapping[str, Callable[[Search], TrialScheduler]] = {
-    "fifo": lambda search: FIFOScheduler(),
+    "fifo": _fifo,
     "asha": _asha,
     "hyperband": _hyperband,
     "median": _median,
@@ -99,7 +104,7 @@ class Watched(TrialScheduler):
     """
 
     def __init__(self, inner: TrialScheduler, search: Search) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._inner, self._search = inner, search
         self._metric = search.metric
         self.reasons: dict[str, str] = {}
@@ -163,17 +168,14 @@ class Watched(TrialScheduler):
         return {TURN: turn_of(figures, self._search), self._search.metric: math.nan if value is None else float(value)}
 
 
-class _Known(SimpleNamespace):
-    """A trial of the past, as a scheduler knows one: by its id."""
+@dataclass(frozen=True)
+class _Known:
+    """A trial, as a scheduler knows one: by its id."""
 
-    def __hash__(self) -> int:
-        return hash(self.trial_id)
-
-    def __eq__(self, other: object) -> bool:
-        return getattr(other, "trial_id", None) == self.trial_id
+    trial_id: str
 
 
-_NOBODY = SimpleNamespace(search_alg=None, get_trials=list, get_live_trials=set)
+_NOBODY: Any = SimpleNamespace(search_alg=None, get_trials=list, get_live_trials=set)
 """A controller with no trials."""
 
 
@@ -183,5 +185,5 @@ def trial_id(number: int) -> str:
 
 
 def stand_in(number: int) -> Any:
-    """A trial that is not there any more."""
+    """What a scheduler holds on to of a trial."""
     return _Known(trial_id=trial_id(number))

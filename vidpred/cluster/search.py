@@ -13,13 +13,13 @@ import contextlib
 import json
 import logging
 import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.experiment import Experiment
@@ -27,21 +27,27 @@ from ray.tune.search import SearchAlgorithm
 
 from vidpred.cluster.budget import Budget
 from vidpred.cluster.contract import (
-    Figures, Listener, Outcome, PastTrial, Point, Reporter, Search, Spent, Status, Suggester, Trial,
-)  # fmt: skip
+    Figures,
+    Listener,
+    Outcome,
+    PastTrial,
+    Point,
+    Search,
+    Spent,
+    Status,
+    Suggester,
+    Trial,
+)
 from vidpred.cluster.controller import Controller, SearchTrial
 from vidpred.cluster.population import Population
-from vidpred.cluster.schedulers import STOPPING, Watched, has_finished, trial_id
+from vidpred.cluster.room import Room
+from vidpred.cluster.schedulers import STOPPING, Watched, trial_id
 from vidpred.cluster.worker import trainable
-
-__all__ = [
-    "Figures", "Listener", "Outcome", "PastTrial", "Point", "Reporter", "Search", "Spent", "Status", "Suggester",
-    "Trial", "run_search",
-]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 _ENDED = ("finished", "stopped", "failed")
+_USED_UP = {"minutes": "the minutes are used up", "gpu_hours": "the GPU-hours are used up"}
 
 
 def run_search(
@@ -79,10 +85,7 @@ def run_search(
             suggester.learn(one)
     budget = Budget(search, spent or Spent(), listener.spent)
     run = _Run(search, suggester, listener, scheduler, past)
-    try:
-        return run.until_done(trial, budget)
-    finally:
-        budget.tell()
+    return run.until_done(trial, budget)
 
 
 class _Numbers(SearchAlgorithm):
@@ -142,28 +145,30 @@ class _Run(tune.Callback):
         self._past = past
         self._session = f"{time.time_ns() // 10**6:x}"
         self._spec: dict[str, Any] = {}
-        self._gpus = _gpus_of(search)
+        self._room = Room(search)
         self._reports: dict[int, list[Figures]] = {}
         self._held: dict[int, Figures] = {}
         self._old: dict[int, str] = {}
+        self._last: dict[int, str] = {}
         self._error: Exception | None = None
 
     def until_done(self, trial: Trial, budget: Budget) -> Outcome:
         """Runs Ray's loop to the end of the work or of the budget."""
         experiment = Experiment(
             self.search.name,
-            trainable(self.search, trial, gpus_of=self._gpus),
+            trainable(self.search, trial),
             storage_path=str(self.search.storage),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=3 if self._swaps else 1),
         )
         self._spec = experiment.spec
-        numbers = _Numbers(self, self._past, _Room(self.search))
+        numbers = _Numbers(self, self._past, self._room)
         # the actors of workers are the trial's own: they end with it only if it ends
-        controller = Controller(
+        controller: Any = Controller(
             search_alg=numbers, scheduler=self._scheduler, callbacks=[self], metric=self.search.metric,
             storage=experiment.storage, reuse_actors=self.search.workers_per_trial == 1,
         )  # fmt: skip
-        controller.update_max_pending_trials(10_000 if self._swaps else None)
+        if self._swaps:  # all at once: they wait for each other
+            controller.update_max_pending_trials(sys.maxsize)
         why = None
         try:
             while self._error is None and why is None and not controller.is_finished():
@@ -173,14 +178,11 @@ class _Run(tune.Callback):
                     controller.forget()
                 budget.holds(controller.gpus_in_use())
                 why = budget.used_up()
+            budget.tell()
+            self._interrupt(_USED_UP.get(why or "", "broken off"))
             controller.cleanup()
         finally:
-            if self._error is None:
-                self._interrupt(
-                    {"minutes": "the minutes are used up", "gpu_hours": "the GPU-hours are used up"}.get(
-                        why or "", "broken off"
-                    )
-                )
+            self._interrupt("broken off")
         if self._error is not None:
             raise self._error
         return Outcome(why or ("points" if numbers.no_more_points else "trials"), budget.spent)
@@ -191,7 +193,8 @@ class _Run(tune.Callback):
 
     def make(self, number: int, point: Point, known: PastTrial | None) -> SearchTrial:
         """A trial of Ray's; `known`: what it goes on from."""
-        config = {"number": number, "point": json.dumps(dict(point)), "resume": None, "again": ""}
+        gpus = self._room.gpus(point)
+        config = {"number": number, "point": json.dumps(dict(point)), "gpus": gpus, "resume": None, "again": ""}
         self._reports[number] = list(known.reports) if known else []
         if known and known.checkpoint and known.reports:
             again = {name: value for name, value in known.reports[-1].items() if name != "time"}
@@ -199,7 +202,6 @@ class _Run(tune.Callback):
             self._old[number] = known.checkpoint
         if isinstance(self._scheduler, Population):
             config |= self._scheduler.values(point)
-        gpus = self._gpus(point)
         # with workers the trial itself only waits; but Ray wants it to take something
         alone = {"CPU": self.search.cpus_per_trial} | ({"GPU": gpus} if gpus else {})
         takes: dict[str, float] = alone if self.search.workers_per_trial == 1 else {"memory": 2**20}
@@ -243,8 +245,11 @@ class _Run(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._held.pop(trial.config["number"], None)
-        log.warning("trial %s broke and is started again: %s", trial.config["number"], trial.reason)
-        self._tell(lambda: self._listener.broke(trial.config["number"], trial.reason))
+        number = trial.config["number"]
+        log.warning("trial %d broke and is started again: %s", number, trial.reason)
+        if self.search.workers_per_trial > 1 and number in self._last:  # what its workers saved is unknown to Ray Tune
+            trial.set_config(trial.config | {"resume": self._last[number]})
+        self._tell(lambda: self._listener.broke(number, trial.reason))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ended(trial, "failed", trial.reason)
@@ -272,6 +277,8 @@ class _Run(tune.Callback):
         if not reports or figures["step"] > reports[-1]["step"]:
             reports.append(figures)
         self._tell(lambda: self._listener.reported(number, figures, checkpoint))
+        if checkpoint and self.search.workers_per_trial > 1:
+            self._last[number] = checkpoint
         old = self._old.pop(number, None)
         if old and checkpoint and not self._swaps:
             self._drop(Path(old).parent)
@@ -285,6 +292,7 @@ class _Run(tune.Callback):
         number = trial.config["number"]
         point = self._point(trial)
         self._held.pop(number, None)
+        self._last.pop(number, None)
         reports = self._reports.pop(number, [])
         self._tell(lambda: self._listener.ended(number, status, reason))
         self.suggester.learn(PastTrial(number, point, status, reports))
@@ -324,50 +332,13 @@ class _Run(tune.Callback):
             return
         try:
             event()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by `until_done`
             self._error = error
 
 
-_RAYS = frozenset(
-    "trial_id date timestamp time_this_iter_s time_total_s training_iteration done should_checkpoint config hostname "
-    "iterations_since_restore time_since_restore experiment_tag checkpoint_dir_name checkpoint_path".split()
-)
+_RAYS = frozenset({
+    "trial_id", "date", "timestamp", "time_this_iter_s", "time_total_s", "training_iteration", "done", "config",
+    "should_checkpoint", "hostname", "iterations_since_restore", "time_since_restore", "experiment_tag",
+    "checkpoint_dir_name", "checkpoint_path",
+})  # fmt: skip
 """Of a result: what Ray adds."""
-
-
-class _Room:
-    """How many trials may be open at once; None: all."""
-
-    def __init__(self, search: Search) -> None:
-        self._search = search
-        self._known, self._until = 0, 0.0
-
-    def __call__(self) -> int | None:
-        search = self._search
-        if search.scheduler in ("pbt", "pb2"):  # they wait for each other, and free what they took while they do
-            return None
-        if (now := time.monotonic()) >= self._until:
-            self._known, self._until = self._count(), now + 5
-        if search.workers_per_trial > 1:
-            # more would start and then wait for each other's CPUs for good
-            return min(self._known, search.trials_at_once or self._known)
-        return search.trials_at_once or self._known
-
-    def _count(self) -> int:
-        there = ray.cluster_resources()
-        takes = [("CPU", self._search.cpus_per_trial)]
-        if isinstance(self._search.gpus_per_trial, float | int):
-            takes.append(("GPU", self._search.gpus_per_trial))
-        elif self._search.gpus_per_trial is None:
-            takes.append(("GPU", 1.0 if there.get("GPU", 0) >= 1 else 0.0))
-        room = [there.get(kind, 0) / each for kind, each in takes if each > 0]
-        return max(1, int(min(room)) // self._search.workers_per_trial)
-
-
-def _gpus_of(search: Search) -> Callable[[Point], float]:
-    gpus = search.gpus_per_trial
-    if callable(gpus):
-        return gpus
-    if gpus is None:
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-    return lambda point: gpus

@@ -50,12 +50,14 @@ class _Reporter:
             tune.report(told, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 
 
-def trainable(search: Search, trial: Trial, *, gpus_of: Callable[[Point], float]) -> Callable[[dict[str, Any]], None]:
+def trainable(search: Search, trial: Trial) -> Callable[[dict[str, Any]], None]:
     """What Ray Tune runs in a worker.
 
-    Its config has `number`; `point`, as JSON; `resume`, a path or URI of a checkpoint or None; and `again`, as JSON:
-    what was reported with that, or "".
+    Its config has `number`; `point`, as JSON; `gpus`, of it or of each of its workers; `resume`, a path or URI of a
+    checkpoint or None; and `again`, as JSON: what was reported with that, or "".
     """
+    name, metric, storage, workers = search.name, search.metric, search.storage, search.workers_per_trial
+    cpus, max_failures = search.cpus_per_trial, search.max_failures
 
     def run(config: dict[str, Any]) -> None:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = _THREAD_SECONDS
@@ -65,25 +67,25 @@ def trainable(search: Search, trial: Trial, *, gpus_of: Callable[[Point], float]
             if config["resume"] and config["again"] and tune.get_checkpoint() is None:
                 # as if it had just come this far: who decides by reports does not know that it was broken off
                 tune.report(json.loads(config["again"]), checkpoint=tune.Checkpoint(config["resume"]))
-            if search.workers_per_trial == 1:
+            if workers == 1:
                 trial(point, reporter, Alone())
                 return
             run_workers(
                 lambda report, peers: trial(point, report, peers),
                 # a name of its own: Ray Train would go on with what has the same
-                name=f"{search.name}-{config['number']}-{uuid.uuid4().hex[:8]}",
-                storage=search.storage / "workers",
-                workers=search.workers_per_trial,
-                cpus=search.cpus_per_trial,
-                gpus=gpus_of(point),
-                max_failures=search.max_failures,
+                name=f"{name}-{config['number']}-{uuid.uuid4().hex[:8]}",
+                storage=storage / "workers",
+                workers=workers,
+                cpus=cpus,
+                gpus=config["gpus"],
+                max_failures=max_failures,
                 resume=config["resume"],
             )
-        except Exception as error:  # SystemExit, by which Ray ends a trial, is none
+        except Exception as error:  # noqa: BLE001 - told in the report; SystemExit, by which Ray ends a trial, is none
             told = {"failed": in_words(error), "traceback": traceback.format_exc(limit=-30)}
             del error
             _let_go()
-            tune.report(told | {"step": reporter.step, search.metric: math.nan, "seconds": reporter.clock.seconds})
+            tune.report(told | {"step": reporter.step, metric: math.nan, "seconds": reporter.clock.seconds})
 
     return run
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from vidpred.cluster.search import Point, Search, TrialResult, run_search
+from vidpred.cluster.contract import Point, Spent, Status
+from vidpred.cluster.search import run_search
 from vidpred.config import Params
 from vidpred.data.clips import task_of
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.tracking.runs import Tracker
 from vidpred.training.figures import NOTHING_MOVES, gain_in_words
-from vidpred.tuning.space import points
+from vidpred.tuning.plan import planned
 from vidpred.tuning.trial import Trial
 from vidpred.workspace import atomic, fresh_folder
 
@@ -45,33 +47,51 @@ FIGURES = (
 """What is kept of a trial's report."""
 
 
+@dataclass
+class TrialResult:
+    """How a trial ended."""
+
+    point: Point
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    """Figures of each report."""
+    error: str = ""
+
+
 class _Trials:
     """Tells people and MLflow how trials get on; one MLflow run a trial, below the sweep's."""
 
-    def __init__(self, key: str, parent: str | None, points: Sequence[Point]) -> None:
-        self.key, self.parent, self.points = key, parent, points
+    def __init__(self, key: str, parent: str | None) -> None:
+        self.key, self.parent = key, parent
+        self.results: dict[int, TrialResult] = {}
         self._runs: dict[int, tuple[ExitStack, Tracker]] = {}
 
-    def started(self, number: int) -> None:
+    def started(self, number: int, point: Point, *, trial_id: str, resources: Mapping[str, float]) -> None:
         if number not in self._runs:
+            self.results[number] = TrialResult(point)
             stack = ExitStack()
-            key, params = f"{self.key}-{number}", dict(self.points[number])
+            key, params = f"{self.key}-{number}", dict(point)
             tracker = stack.enter_context(Tracker.open(stage="trial", key=key, params=params, parent=self.parent))
             self._runs[number] = stack, tracker
 
-    def reported(self, number: int, figures: Mapping[str, Any]) -> None:
-        self.started(number)  # a trial that a restored sweep goes on with
+    def broke(self, number: int, reason: str) -> None: ...
+
+    def changed(self, number: int, point: Point, *, taken_from: int, step: int, checkpoint: str | None) -> None:
+        self.results[number].point = point
+
+    def spent(self, spent: Spent) -> None: ...
+
+    def reported(self, number: int, figures: Mapping[str, Any], checkpoint: str | None) -> None:
+        self.results[number].history.append(figures)
         known = {name: figures[name] for name in FIGURES if name in figures}
         self._runs[number][1].metrics(int(figures["step"]), known)
 
-    def ended(self, number: int, *, failed: bool) -> None:
-        self.started(number)
+    def ended(self, number: int, status: Status, reason: str) -> None:
         stack, tracker = self._runs.pop(number)
-        if failed:
-            tracker.fail("the trial broke too often")
+        if status == "failed":
+            self.results[number].error = reason
+            tracker.fail(reason)
         stack.close()
-        outcome = "failed" if failed else "ended"
-        log.info("trial %d of %d %s: %s", number + 1, len(self.points), outcome, describe(self.points[number]))
+        log.info("trial %d %s: %s %s", number, status, describe(self.results[number].point), reason)
 
     def close(self) -> None:
         """What is still open was broken off."""
@@ -106,26 +126,15 @@ def sweep(
         UserError: the space is impossible, or no trial came to a result.
     """
     task = task_of(Shards(shards_folder), params.task)
-    tried = points(params.tune, params.train, task)
-    search = Search(
-        name=key,
-        storage=storage,
-        metric="perceptual_distance",
-        max_steps=params.tune.steps,
-        grace_steps=params.tune.grace_steps,
-        reduction_factor=params.tune.reduction_factor,
-        cpus_per_trial=params.resources.cpus_per_trial,
-        gpus_per_trial=0 if params.resources.device == "cpu" else params.resources.gpus_per_trial,
-        workers_per_trial=params.resources.workers_per_trial,
-        trials_at_once=params.resources.trials_at_once,
-    )
+    plan = planned(params, task, name=key, storage=storage)
     trial = Trial(shards=shards_folder.resolve(), split=split.resolve(), params=params)
     with Tracker.open(stage="tune", key=key, params={"tune": params.tune.model_dump(exclude={"models"})}) as tracker:
-        listener = _Trials(key, tracker.run_id, tried)
+        listener = _Trials(key, tracker.run_id)
         try:
-            results = run_search(search, tried, trial, listener=listener)
+            run_search(plan.search, plan.suggester, trial, listener=listener)
         finally:
             listener.close()
+        results = [listener.results[number] for number in sorted(listener.results)]
         table = _table(results)
         if not table["perceptual_distance"].notna().any():
             reasons = {r.error.splitlines()[-1] for r in results if r.error}
