@@ -149,6 +149,7 @@ class _Run(tune.Callback):
         self._room = Room(search)
         self._reports: dict[int, list[Figures]] = {}
         self._held: dict[int, Figures] = {}
+        self._begun: set[int] = set()
         self._old: dict[int, str] = {}
         self._last: dict[int, str] = {}
         self._error: Exception | None = None
@@ -223,6 +224,7 @@ class _Run(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         workers = self.search.workers_per_trial
+        self._begun.add(trial.config["number"])
         resources = {"CPU": self.search.cpus_per_trial * workers, "GPU": trial.gpus, "workers": float(workers)}
         self._tell(
             lambda: self._listener.started(
@@ -293,6 +295,7 @@ class _Run(tune.Callback):
         number = trial.config["number"]
         point = self._point(trial)
         self._held.pop(number, None)
+        self._begun.discard(number)
         self._last.pop(number, None)
         reports = self._reports.pop(number, [])
         self._tell(lambda: self._listener.ended(number, status, reason))
@@ -313,9 +316,9 @@ class _Run(tune.Callback):
 
     def _interrupt(self, reason: str) -> None:
         """Trials that have begun and not ended."""
-        for number in list(self._reports):
-            del self._reports[number]
+        for number in sorted(self._begun):
             self._tell(lambda number=number: self._listener.ended(number, "interrupted", reason))  # type: ignore[misc]
+        self._begun.clear()
 
     def _point(self, trial: Any) -> Point:
         point: Point = json.loads(trial.config["point"])
