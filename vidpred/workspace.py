@@ -151,6 +151,21 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process holds the folder's lock, as `locked` takes it."""
+    import fcntl
+
+    lock = folder / ".lock"
+    if not lock.is_file():
+        return False
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`; what is written there takes its place when the block ends well."""

@@ -107,7 +107,7 @@ def test_one_that_has_let_go_is_followed_at_once(tmp_path: Path) -> None:
 def test_who_was_followed_writes_nothing_more(tmp_path: Path) -> None:
     with held(tmp_path) as mine:
         follower = elsewhere(tmp_path, 2)
-        with pytest.raises(UserError, match="process 12 on node7 .*has taken this sweep over"):
+        with pytest.raises(UserError, match=r"process 12 on node7 .*has taken this sweep over"):
             mine.check()
         note = follower.read_bytes()
     assert follower.read_bytes() == note

@@ -11,7 +11,7 @@ from vidpred.tracking.entries import flat, without_changed
 from vidpred.tracking.trials import RunStatus, TrialState
 from vidpred.tuning.ledger import Entry, Ledger, read_entry, read_rows
 from vidpred.tuning.live import Board
-from vidpred.tuning.results import FIGURES, describe
+from vidpred.tuning.results import FIGURES
 
 _STATUS: dict[Status, RunStatus] = {
     "running": "RUNNING",

@@ -34,6 +34,10 @@ GONE_SECONDS = 45.0
 _NAME = re.compile(r"driver-(\d+)\.json")
 
 
+class Refused(UserError):
+    """Another process runs the sweep."""
+
+
 class Lease:
     """Held by this process; made by `held`."""
 
@@ -70,7 +74,7 @@ def held(folder: Path) -> Iterator[Lease]:
     """Inside, no other process runs this sweep.
 
     Raises:
-        UserError: one does.
+        Refused: one does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as lock:
@@ -98,7 +102,7 @@ def _take(folder: Path) -> Lease:
     """Follows the last driver, which is gone.
 
     Raises:
-        UserError: it is not.
+        Refused: it is not.
     """
     while True:
         number, path = _latest(folder)
@@ -125,7 +129,7 @@ def _await_end(folder: Path, path: Path, last: dict[str, Any]) -> None:
     """Watches for a beat by our own clock: those of two machines need not agree.
 
     Raises:
-        UserError: there is one.
+        Refused: there is one.
     """
     log.warning("the sweep was run by %s; watching for %.0f s whether it still is", _who(last), GONE_SECONDS)
     deadline = time.monotonic() + GONE_SECONDS
@@ -139,8 +143,8 @@ def _await_end(folder: Path, path: Path, last: dict[str, Any]) -> None:
     log.warning("%s is gone: taking the sweep over", _who(last))
 
 
-def _refusal(folder: Path, holder: dict[str, Any]) -> UserError:
-    return UserError(
+def _refusal(folder: Path, holder: dict[str, Any]) -> Refused:
+    return Refused(
         f"the sweep {folder.name} is being run by {_who(holder)}: wait for it, or end it there; nothing is changed here"
     )
 

@@ -1,4 +1,4 @@
-"""How a sweep gets on, for people: a table in the terminal that is drawn anew, or a line a trial where there is none."""
+"""How a sweep gets on, for people: a table that is drawn anew, or a line a trial where there is no terminal."""
 
 from __future__ import annotations
 

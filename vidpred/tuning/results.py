@@ -28,9 +28,11 @@ FIGURES = (
     "clips_per_second",
     "parameters",
     "operations",
+    "steps",
+    "latency_ms",
 )
 """What is kept of a trial's report."""
-TIMINGS = ("clips_per_second",)
+TIMINGS = ("clips_per_second", "latency_ms")
 """Those of them that differ between two runs of the same trial."""
 COSTS = ("seconds", "node", "cpus", "gpus", "cpu_seconds", "gpu_seconds", "restarts")
 
@@ -91,8 +93,8 @@ def best_of(trials: pd.DataFrame) -> dict[str, Any]:
     if good.empty:
         reasons = sorted(set(trials["error"]) - {""})
         raise UserError(f"no trial came to a result: {'; '.join(reasons) or 'none was run'}")
-    row: dict[str, Any] = good.sort_values(["perceptual_distance", "trial"], kind="stable").iloc[0].to_dict()
-    return row
+    row = good.sort_values(["perceptual_distance", "trial"], kind="stable").iloc[0]
+    return {str(name): value for name, value in row.items()}
 
 
 def write(trials: pd.DataFrame, *, key: str, out: Path, best: Path, costs: Path) -> dict[str, Any]:
