@@ -39,6 +39,7 @@ from vidpred.cluster.contract import (
     Trial,
 )
 from vidpred.cluster.controller import Controller, SearchTrial
+from vidpred.cluster.orphans import Orphans
 from vidpred.cluster.population import Population
 from vidpred.cluster.room import Room
 from vidpred.cluster.schedulers import STOPPING, Watched, trial_id
@@ -171,7 +172,7 @@ class _Run(tune.Callback):
         )  # fmt: skip
         if self._swaps:  # all at once: they wait for each other
             controller.update_max_pending_trials(sys.maxsize)
-        why = None
+        why, orphans = None, Orphans()
         try:
             while self._error is None and why is None and not controller.is_finished():
                 controller.step()
@@ -179,11 +180,15 @@ class _Run(tune.Callback):
                 if not self._swaps:
                     controller.forget()
                 budget.holds(controller.gpus_in_use())
+                if self.search.workers_per_trial > 1:
+                    orphans.release()
                 why = budget.used_up()
             budget.tell()
         finally:
             self._interrupt(_USED_UP.get(why or "", "broken off"))
             controller.close()
+            if self.search.workers_per_trial > 1:
+                orphans.release(now=True)
             tidy()
         if self._error is not None:
             raise self._error
@@ -294,6 +299,8 @@ class _Run(tune.Callback):
     def _ended(self, trial: Any, status: Status, reason: str) -> None:
         number = trial.config["number"]
         point = self._point(trial)
+        if number not in self._begun:  # its worker never came up
+            self.on_trial_start(0, [], trial)
         self._held.pop(number, None)
         self._begun.discard(number)
         self._last.pop(number, None)
