@@ -25,7 +25,9 @@ def main() -> None:
     told = {"model": choice.model, "config": choice.config, "train": choice.params.model_dump(exclude={"config"})}
     with (
         locked(folder),
-        Tracker.open(stage="train", key=key, params=told, tags={"data_id": data.shards.data_id}) as run,
+        Tracker.open(
+            stage="train", key=key, params=told, tags={"data_id": data.shards.data_id}, note=folder / "run.json"
+        ) as run,
     ):
         for name in (signal.SIGINT, signal.SIGTERM):  # only now: until the folder is ours they end the wait for it
             signal.signal(name, lambda number, _: asked_to_stop.append(number))

@@ -1,27 +1,26 @@
-"""tune: a Ray Tune search over models and their hyperparameters."""
+"""tune: a Ray Tune search over models and their hyperparameters; goes on where it was broken off."""
 
+import argparse
 from pathlib import Path
 
 from vidpred.cluster.connect import connected
 from vidpred.config import load_params
-from vidpred.tuning.sweep import sweep
-from vidpred.workspace import home, locked, run_stage, stage_key, write_json
+from vidpred.tuning.sweep import Place, sweep
+from vidpred.workspace import home, run_stage, stage_key, write_json
 
 
 def main() -> None:
-    params = load_params()
-    key = stage_key("tune")
-    storage = home() / "tune"
-    with locked(storage / key), connected():
-        summary = sweep(
-            Path("data/shards"),
-            split=Path("data/split"),
-            out=Path("data/tune"),
-            best=Path("results/tune/best.yaml"),
-            params=params,
-            key=key,
-            storage=storage,
-        )
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--retry-failed", action="store_true", help="try trials again that failed")
+    place = Place(
+        shards=Path("data/shards"),
+        split=Path("data/split"),
+        out=Path("data/tune"),
+        best=Path("results/tune/best.yaml"),
+        storage=home() / "tune",
+    )
+    retry_failed = parser.parse_args().retry_failed
+    summary = sweep(place, load_params(), key=stage_key("tune"), connect=connected, retry_failed=retry_failed)
     write_json(Path("results/tune/summary.json"), summary)
 
 

@@ -145,6 +145,16 @@ def ui(
     serve(port=port)
 
 
+@app.command(epilog="Examples: `vidpred sync`; `MLFLOW_TRACKING_URI=https://mlflow.example.org vidpred sync`")
+def sync() -> None:
+    """Send to MLflow what it lacks of sweeps and trainings, such as after an outage; what it has is not sent twice."""
+    from vidpred.commands.sync import sync as send
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    raise typer.Exit(send())
+
+
 @app.command(epilog="Example: `vidpred check`; `make repro` does it first")
 def check() -> None:
     """Check params.yaml, before `dvc repro` finds out: unknown, missing and impossible values, and fetch.source."""
@@ -317,6 +327,24 @@ def fetch(
     run("fetch", [argument for reason in retry or [] for argument in ("--retry", reason)])
 
 
+@app.command(
+    rich_help_panel=_STAGE_PANEL,
+    help=_STAGE_HELP.format(name="tune", what=STAGES["tune"])
+    + "\n\nA sweep is found again by what it depends on: one that was broken off goes on, one with a larger budget "
+    "goes on with new trials, one that is finished only writes its results again.",
+    epilog="Examples: `vidpred tune`; `vidpred tune --retry-failed`; `RAY_ADDRESS=head:6379 vidpred tune` on a cluster",
+)
+def tune(
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Let trials that failed go on from their last checkpoint, or begin again."),
+    ] = False,
+) -> None:
+    from vidpred.commands.stages import run
+
+    run("tune", ["--retry-failed"] if retry_failed else [], keep=True)
+
+
 def _stage_command(name: str) -> Callable[[], None]:
     def command() -> None:
         from vidpred.commands.stages import run
@@ -327,7 +355,7 @@ def _stage_command(name: str) -> Callable[[], None]:
 
 
 for _name, _what in STAGES.items():
-    if _name != "fetch":  # which has an option of its own
+    if _name not in ("fetch", "tune"):  # which have options of their own
         app.command(
             _name,
             rich_help_panel=_STAGE_PANEL,

@@ -81,8 +81,13 @@ def _content(path: Path) -> object:
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
 
+BUDGET = {"tune": {"trials", "minutes", "gpu_hours"}}
+"""Fields of params.yaml that say how much is done, not what: DVC runs the stage again when they change, but it finds
+its old work, and goes on with it."""
+
+
 def stage_key(stage: str, *, root: Path | None = None) -> str:
-    """The key of a stage's resumable work: 16 hex digits over what dvc.yaml makes it depend on.
+    """The key of a stage's resumable work: 16 hex digits over what dvc.yaml makes it depend on, less the budget.
 
     Args:
         stage: Name in dvc.yaml.
@@ -98,7 +103,13 @@ def stage_key(stage: str, *, root: Path | None = None) -> str:
         # a path outside the project is known by its content alone
         parts[f"dep {dep}"] = _content(project / path)
     for name in spec.get("params", []):
-        parts[f"param {name}"] = _lookup(params, name)
+        section, _, field = name.partition(".")
+        budget = BUDGET.get(section, set()) if section == stage else set()
+        value = _lookup(params, name)
+        if isinstance(value, dict) and not field:
+            value = {inner: one for inner, one in value.items() if inner not in budget}
+        if field not in budget:
+            parts[f"param {name}"] = value
     return digest(parts)[:16]
 
 
@@ -138,6 +149,21 @@ def locked(folder: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%H:%M:%S')}")
         file.flush()
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process holds the folder's lock, as `locked` takes it."""
+    import fcntl
+
+    lock = folder / ".lock"
+    if not lock.is_file():
+        return False
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @contextmanager

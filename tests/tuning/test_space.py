@@ -6,8 +6,8 @@ import pytest
 
 from vidpred.config import Params, TuneParams
 from vidpred.errors import UserError
+from vidpred.tuning.results import describe
 from vidpred.tuning.space import points
-from vidpred.tuning.sweep import describe
 from vidpred.types import Task
 
 TASK = Task(context=5, horizon=1, height=32, width=32)

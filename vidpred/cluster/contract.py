@@ -27,8 +27,8 @@ Status = Literal["running", "interrupted", "finished", "stopped", "failed"]
 `interrupted`: broken off by the end of the budget or of the process; it goes on where there is budget again."""
 
 Figures = Mapping[str, Any]
-"""Of one report. Beside what the trial says (`step` and the search's metric among it): `seconds` that it has computed so
-far in all its starts, and where: `node_id`, `node_ip`, `pid`."""
+"""Of one report. Beside what the trial says (`step` and the search's metric among it): `seconds` that it has computed
+so far in all its starts, and where: `node_id`, `node_ip`, `pid`."""
 
 
 class Reporter(Protocol):
@@ -42,8 +42,8 @@ class Reporter(Protocol):
 
 
 Trial = Callable[[Point, Reporter, Peers], None]
-"""Tries a point, in a worker, perhaps on another machine: what it holds must survive pickling, and its paths must be the
-same there. Of several workers each calls it, with the others as peers."""
+"""Tries a point, in a worker, perhaps on another machine: what it holds must survive pickling, and its paths must be
+the same there. Of several workers each calls it, with the others as peers."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,11 @@ class Search:
     """Of the scheduler's draws."""
     cpus_per_trial: float = 1
     """Set aside for a trial, or for each of its workers."""
-    gpus_per_trial: float | Callable[[Point], float] | None = None
-    """Set aside for a trial, or for each of its workers; by its point if need be. None: one where the cluster has any."""
+    gpus_per_trial: float | None = None
+    """Set aside for a trial, or for each of its workers. None: where the cluster has any, by `gpu_bytes`."""
+    gpu_bytes: Callable[[Point], int] | None = None
+    """Estimated memory that a trial, or each of its workers, needs on a GPU: as many share one as fit. None: it has a
+    whole one."""
     workers_per_trial: int = 1
     """Processes that share out the batches of a trial."""
     trials_at_once: int | None = None

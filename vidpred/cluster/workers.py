@@ -6,14 +6,13 @@ by NCCL); it starts them again after one broke, from what was last saved.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from vidpred.cluster.clock import Clock, saved, whereabouts
 from vidpred.training.peers import Peers
 
 
@@ -34,29 +33,35 @@ class _Group:
 
 
 class WorkersReporter:
-    """A `Reporter`: all workers report, the first one saves."""
+    """A `Reporter`: all workers report, the first one saves.
 
-    def __init__(self, rank: int) -> None:
-        self._rank = rank
+    Args:
+        rank: Of this worker.
+        resume: Path or URI of a checkpoint to go on from, where these workers have not saved one.
+    """
+
+    def __init__(self, rank: int, resume: str | None) -> None:
+        self._rank, self._resume, self._clock = rank, resume, Clock()
 
     def resume_from(self) -> Path | None:
         from ray import train
 
-        checkpoint = train.get_checkpoint()
-        return Path(checkpoint.to_directory()) if checkpoint else None
+        checkpoint = train.get_checkpoint() or (train.Checkpoint(self._resume) if self._resume else None)
+        if checkpoint is None:
+            return None
+        folder = Path(checkpoint.to_directory())
+        self._clock.go_on(folder)
+        return folder
 
     def __call__(self, figures: Mapping[str, Any], save: Callable[[Path], object]) -> None:
         from ray import train
 
+        told = dict(figures) | {"seconds": self._clock.seconds} | whereabouts()
         if self._rank != 0:
-            train.report(dict(figures))
+            train.report(told)
             return
-        folder = Path(tempfile.mkdtemp(prefix="vidpred-trial-"))
-        try:
-            save(folder)
-            train.report(dict(figures), checkpoint=train.Checkpoint.from_directory(str(folder)))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with saved(save, self._clock) as folder:
+            train.report(told, checkpoint=train.Checkpoint.from_directory(str(folder)))
 
 
 def run_workers(
@@ -68,6 +73,7 @@ def run_workers(
     cpus: float,
     gpus: float,
     max_failures: int,
+    resume: str | None = None,
 ) -> None:
     """Runs `work` on every worker at once, inside a trial of Ray Tune, to which the first worker's reports go.
 
@@ -79,6 +85,7 @@ def run_workers(
         cpus: That Ray sets aside for each.
         gpus: That Ray sets aside for each.
         max_failures: Times that they are started again.
+        resume: Path or URI of a checkpoint that they start from.
 
     Raises:
         ray.train.TrainingFailedError: they broke too often.
@@ -89,7 +96,7 @@ def run_workers(
 
     def loop() -> None:
         peers = _Group()
-        work(WorkersReporter(peers.rank), peers)
+        work(WorkersReporter(peers.rank, resume), peers)
 
     TorchTrainer(
         loop,

@@ -7,7 +7,6 @@ the MLflow store, nor a folder that a process is using.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
@@ -21,7 +20,7 @@ from rich.console import Console
 
 from vidpred.config import load_params
 from vidpred.errors import UserError
-from vidpred.workspace import find_root, home, stage_key
+from vidpred.workspace import find_root, home, in_use, stage_key
 
 if TYPE_CHECKING:
     from vidpred.data.lists import ListLayout
@@ -121,19 +120,6 @@ def current_key(root: Path, stage: str) -> str | None:
     if not all((root / dep).exists() for dep in spec["deps"]):
         return None
     return stage_key(stage, root=root)
-
-
-def in_use(folder: Path) -> bool:
-    """Whether a process holds the folder's lock, as `workspace.locked` takes it."""
-    lock = folder / ".lock"
-    if not lock.is_file():
-        return False
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _downloads(root: Path, folder: Path, console: Console) -> Iterator[Removable]:

@@ -16,12 +16,13 @@ from vidpred.errors import UserError
 from vidpred.workspace import find_root
 
 
-def run(name: str, arguments: Sequence[str] = ()) -> NoReturn:
+def run(name: str, arguments: Sequence[str] = (), *, keep: bool = False) -> NoReturn:
     """Removes the stage's old outputs, as `dvc repro` does, and becomes `python -m stages.<name>` in the root.
 
     Args:
         name: Of the stage.
         arguments: Of its command line.
+        keep: Leave the old outputs: the stage puts new ones in their place, and may find that it is not its turn.
 
     Raises:
         UserError: not in a project, params.yaml is not sound, or what the stage reads is not there yet. Nothing is
@@ -39,7 +40,7 @@ def run(name: str, arguments: Sequence[str] = ()) -> NoReturn:
         maker = makers.get(path) or next((m for p, m in makers.items() if path.startswith(f"{p}/")), None)
         remedy = f"`dvc repro {maker}` makes it" if maker else "it belongs to the project: get it back with git"
         raise UserError(f"{name} reads {path}, which is not there: {remedy}")
-    for path in _outputs(stages[name]):
+    for path in () if keep else _outputs(stages[name]):
         _remove(root / path)
     os.chdir(root)
     sys.stdout.flush()

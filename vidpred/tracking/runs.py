@@ -7,45 +7,37 @@ kept, tried again after a while and at the end, and `mirror` sends whatever of m
 
 from __future__ import annotations
 
-import getpass
-import json
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidpred.tracking import store
+from vidpred.tracking.entries import (
+    FAILURE_TAG,
+    KEY_TAG,
+    LONGEST_VALUE,
+    STAGE_TAG,
+    Figure,
+    figures_of,
+    flat,
+    origin,
+    read_rows,
+    send,
+    steps_of,
+    without_changed,
+)
+from vidpred.workspace import write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
-KEY_TAG = "vidpred.key"
-STAGE_TAG = "vidpred.stage"
-FAILURE_TAG = "vidpred.failure"
-"""Why a run failed, where `Tracker.fail` was told."""
-
 _RETRY_SECONDS = 60
 """A store that did not answer is left alone for so long: asking costs up to three seconds."""
-_AT_ONCE = 900
-"""Figures in one request; MLflow takes at most 1000."""
-_PARAMS_AT_ONCE = 90
-"""MLflow takes at most 100."""
-_LONGEST_VALUE = 5000
-"""Characters of a parameter or tag; MLflow takes at most 6000 of the one and 8000 of the other."""
-
-
-@dataclass(frozen=True)
-class _Point:
-    key: str
-    value: float
-    step: int
-    timestamp_ms: int
 
 
 class Tracker:
@@ -60,6 +52,7 @@ class Tracker:
         tags: Mapping[str, str],
         parent: str | None,
         required: bool,
+        note: Path | None = None,
     ) -> None:
         self.run_id: str | None = None
         """MLflow's id of the run; None as long as the store has not answered."""
@@ -69,12 +62,14 @@ class Tracker:
         self._required = required
         self._client: MlflowClient | None = None
         self._known: dict[str, set[int]] | None = None
-        self._pending: list[_Point] = []
-        self._figures: dict[str, _Point] = {}
+        self._pending: list[Figure] = []
+        self._figures: dict[str, Figure] = {}
         self._failure: str | None = None
         self._unsent: list[tuple[Path, str | None]] = []
         self._warned = False
         self._retry_at = 0.0
+        self._note = note
+        self._write_note("RUNNING")
 
     @classmethod
     @contextmanager
@@ -87,6 +82,7 @@ class Tracker:
         tags: Mapping[str, str] | None = None,
         parent: str | None = None,
         required: bool = False,
+        note: Path | None = None,
     ) -> Iterator[Tracker]:
         """The run of this stage and key, found or made; its status tells how the block ended, and of `fail`.
 
@@ -98,8 +94,11 @@ class Tracker:
             tags: Set anew each time.
             parent: `run_id` of the run that this one is a trial of.
             required: Whether to raise `store.StoreError` where the store is away.
+            note: A file that is to say all of this, and how the block ended, to `vidpred sync`.
         """
-        tracker = cls(stage=stage, key=key, params=params or {}, tags=tags or {}, parent=parent, required=required)
+        tracker = cls(
+            stage=stage, key=key, params=params or {}, tags=tags or {}, parent=parent, required=required, note=note
+        )
         tracker._attempt(lambda _client, _run: None)
         status = "FAILED"
         try:
@@ -109,22 +108,22 @@ class Tracker:
             status = "KILLED"
             raise
         finally:
-            tracker._finish(status)
+            tracker.close(status)
 
     def metrics(self, step: int, values: Mapping[str, object]) -> None:
         """Sends figures of one step, in one request; those that are no numbers are left out."""
-        self._pending += _points(step, values)
+        self._pending += figures_of(step, values)
         self._attempt(self._flush)
 
     def figures(self, values: Mapping[str, object]) -> None:
         """Sends figures of the run as a whole, such as those on test: one that the run has already is set anew."""
-        self._figures |= {point.key: point for point in _points(0, values)}
+        self._figures |= {figure.key: figure for figure in figures_of(0, values)}
         self._attempt(self._flush)
 
     def mirror(self, path: Path) -> None:
         """Sends what the run lacks of a metrics.jsonl (rows with `step` and figures)."""
-        rows = [row for row in _read_rows(path) if isinstance(row.get("step"), int)]
-        self._pending += [point for row in rows for point in _points(int(str(row["step"])), row)]
+        rows = [row for row in read_rows(path) if isinstance(row.get("step"), int)]
+        self._pending += [figure for row in rows for figure in figures_of(int(str(row["step"])), row)]
         self._retry_at = 0.0
         self._attempt(self._flush)
 
@@ -145,7 +144,7 @@ class Tracker:
         if time.monotonic() < self._retry_at:
             return False
         try:
-            client, run = self._connect()
+            client, run = self.connect()
             action(client, run)
         except Exception as error:  # whatever a store or its plug-in raises must not end hours of work
             if self._required:
@@ -160,75 +159,67 @@ class Tracker:
             return False
         return True
 
-    def _connect(self) -> tuple[MlflowClient, str]:
-        """The client and the run, which is looked for the first time."""
+    def connect(self) -> tuple[MlflowClient, str]:
+        """The client and the run's id; the first time it is looked for, or made.
+
+        Raises:
+            Exception: whatever a store that is away raises.
+        """
         client = self._client or store.connect()
         if self.run_id is None:
             self.run_id = self._find_or_create(client)
         self._client = client
         return client, self.run_id
 
+    def forget(self) -> None:
+        """Lets go of a connection that has failed; the next use makes a new one."""
+        self._client = None
+
     def _find_or_create(self, client: MlflowClient) -> str:
-        from mlflow.entities import Param, RunTag
 
         experiment = store.experiment(client)
         tags = {
             KEY_TAG: self._key,
             STAGE_TAG: self._stage,
-            "mlflow.source.name": f"stages/{self._stage}.py",
-            "mlflow.user": _user(),
+            **origin(self._stage),
             **({"mlflow.parentRunId": self._parent} if self._parent else {}),
         }
         query = f"tags.`{KEY_TAG}` = '{self._key}' and tags.`{STAGE_TAG}` = '{self._stage}'"
         found = client.search_runs([experiment], query, max_results=1)
-        tags |= {name: value[:_LONGEST_VALUE] for name, value in self._tags.items()}
-        params = self._params
+        tags |= {name: value[:LONGEST_VALUE] for name, value in self._tags.items()}
         if found:
             run = found[0]
-            params = {name: value for name, value in params.items() if name not in run.data.params}
-            changed = {n: v for n, v in self._params.items() if run.data.params.get(n, v) != v}
-            tags |= {f"changed.{name}": value for name, value in changed.items()}
+            params, changed = without_changed(self._params, run.data.params)
             client.update_run(run.info.run_id, status="RUNNING")
             if FAILURE_TAG in run.data.tags:  # it is tried again
                 client.delete_tag(run.info.run_id, FAILURE_TAG)
+            send(client, run.info.run_id, params=params, tags=tags | changed)
         else:
             # with its tags at once: a run that was made half would never be found again
             run = client.create_run(experiment, tags=tags, run_name=f"{self._stage}-{self._key[:8]}")
             self._known = {}
-        entries = list(params.items())
-        for start in range(0, max(len(entries), 1), _PARAMS_AT_ONCE):
-            client.log_batch(
-                run.info.run_id,
-                params=[Param(name, value) for name, value in entries[start : start + _PARAMS_AT_ONCE]],
-                tags=[RunTag(name, value) for name, value in tags.items()] if found and not start else [],
-            )
+            send(client, run.info.run_id, params=self._params)
         return str(run.info.run_id)
 
     def _flush(self, client: MlflowClient, run: str) -> None:
         """Sends the figures that the run does not have."""
-        from mlflow.entities import Metric
-
-        new: dict[tuple[str, int], _Point] = {}
-        for point in self._pending:
-            if point.step not in self._steps(client, run, point.key):
-                new[point.key, point.step] = point
-        points = list(new.values())
+        new: dict[tuple[str, int], Figure] = {}
+        for figure in self._pending:
+            if figure.step not in self._steps(client, run, figure.key):
+                new[figure.key, figure.step] = figure
+        figures = list(new.values())
         if self._figures:
             have = client.get_run(run).data.metrics
-            points += [point for point in self._figures.values() if have.get(point.key) != point.value]
-        for start in range(0, len(points), _AT_ONCE):
-            some = points[start : start + _AT_ONCE]
-            client.log_batch(run, metrics=[Metric(p.key, p.value, p.timestamp_ms, p.step) for p in some])
-            for point in some:
-                self._steps(client, run, point.key).add(point.step)
+            figures += [figure for figure in self._figures.values() if have.get(figure.key) != figure.value]
+        send(client, run, figures=figures)
+        for figure in figures:
+            self._steps(client, run, figure.key).add(figure.step)
         self._pending, self._figures = [], {}
 
     def _steps(self, client: MlflowClient, run: str, key: str) -> set[int]:
         """The steps of a figure that the run has; asked for once where the run was there before us."""
         if self._known is None:
-            self._known = {}
-            for name in client.get_run(run).data.metrics:
-                self._known[name] = {metric.step for metric in client.get_metric_history(run, name)}
+            self._known = steps_of(client, run, client.get_run(run).data.metrics)
         return self._known.setdefault(key, set())
 
     def _send_artifacts(self, client: MlflowClient, run: str) -> None:
@@ -238,59 +229,25 @@ class Tracker:
             send(run, str(path), folder)
             self._unsent.pop(0)
 
-    def _finish(self, status: str) -> None:
-        """Sends what is left and closes the run."""
+    def close(self, status: str) -> bool:
+        """Sends what is left and closes the run as `FINISHED`, `FAILED` or `KILLED`; whether the store took it."""
 
         def close(client: MlflowClient, run: str) -> None:
             self._flush(client, run)
             self._send_artifacts(client, run)
             if self._failure is not None:
-                client.set_tag(run, FAILURE_TAG, self._failure[:_LONGEST_VALUE])
+                client.set_tag(run, FAILURE_TAG, self._failure[:LONGEST_VALUE])
             client.set_terminated(run, status=status)
 
+        self._write_note(status)
         self._retry_at = 0.0
         self._required = self._required and status == "FINISHED"  # the failure is what counts, and is known already
-        if self._attempt(close) and self._warned:
+        sent = self._attempt(close)
+        if sent and self._warned:
             log.info("MLflow answers again: everything was sent")
+        return sent
 
-
-def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested parameters by dotted names, as text: {"a": {"b": 1}} gives {"a.b": "1"}."""
-    out: dict[str, str] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{name}.")
-        else:
-            text = json.dumps(value, default=str) if isinstance(value, list | tuple) else str(value)
-            out[f"{prefix}{name}"] = text[:_LONGEST_VALUE]
-    return out
-
-
-def _points(step: int, values: Mapping[str, object]) -> Iterable[_Point]:
-    now = time.time_ns() // 1_000_000
-    for key, value in values.items():
-        if key == "step" or isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if math.isfinite(value):
-            yield _Point(key, float(value), step, now)
-
-
-def _read_rows(path: Path) -> list[dict[str, object]]:
-    """Rows of a JSON-lines file; a last line that a kill cut short is not one, and neither is a missing file's."""
-    rows = []
-    lines = path.read_text().splitlines() if path.is_file() else []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # containers without an entry for the user
-        return "unknown"
+    def _write_note(self, status: str) -> None:
+        if self._note is not None:
+            told = {"stage": self._stage, "key": self._key, "params": self._params, "tags": self._tags}
+            write_json(self._note, told | {"status": status, "failure": self._failure})

@@ -55,9 +55,7 @@ def choose(params: TrainParams, best: Path) -> Choice:
             found = yaml.safe_load(best.read_text())
         except FileNotFoundError:
             raise UserError(f"{best} not found: run `dvc repro tune`, or name a model in train.model") from None
-        chosen = Choice(
-            found["model"], found["config"], TrainParams.model_validate(params.model_dump() | found["train"])
-        )
+        chosen = Choice(found["model"], found["config"], params.changed(found["train"]))
     if not zoo.is_trained(chosen.model):
         raise UserError(
             f"{chosen.model} has nothing to train: name another in train.model, or leave it out of tune.models"

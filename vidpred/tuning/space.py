@@ -1,56 +1,123 @@
-"""From `tune` of params.yaml to the points that a sweep tries."""
+"""From `tune` of params.yaml to points: what there is, what is impossible, and how one is drawn."""
 
 from __future__ import annotations
 
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from vidpred.config import Space, TrainParams, TuneParams, UniformSpace
+from vidpred.config import ModelSpace, Space, TrainParams, TuneParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.types import Task
 
 Point = dict[str, Any]
-"""{"model": name, "config": complete config of the model, "train": fields of `train` that differ}."""
+"""{"model": name, "config": fields of the model that differ from its default, "train": those of `train` that do}."""
+Value = bool | int | float | str
 
 
-def points(tune: TuneParams, train: TrainParams, task: Task) -> list[Point]:
-    """The configurations to try: each model's default first, then draws, models taking turns.
+def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
+    """Makes sure that every model can be built for the task, by default and with each value that may vary.
 
-    The same parameters give the same points. Each is built once here, so that an impossible one is an error before
-    any time is spent.
-
-    Args:
-        tune: Models, what may vary, how many trials.
-        train: What a point's `train` replaces fields of.
-        task: What models are built for.
+    Of a range the ends stand for what is between them. Values are tried one at a time: what only several together make
+    impossible is a failed trial.
 
     Raises:
-        UserError: an unknown model or field, or a value that a model refuses.
+        UserError: an unknown model or field (says the nearest one), or an impossible value; names its place.
     """
-    found: list[Point] = []
-    for i in range(tune.trials):
-        name = list(tune.models)[i % len(tune.models)]
-        space = tune.models[name]
-        first = i < len(tune.models)
-        rng = np.random.default_rng([tune.seed, i])
-        config = {} if first else {field: _draw(values, rng) for field, values in space.config.items()}
-        changes = {} if first else {field: _draw(values, rng) for field, values in space.train.items()}
-        zoo.operations(zoo.build(name, config, task), task)  # builds and predicts once
-        try:
-            TrainParams.model_validate(train.model_dump() | changes)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise UserError(f"tune.models.{name}.train.{problem['loc'][0]}: {problem['msg']}") from None
-        found.append({"model": name, "config": config, "train": changes})
-    return found
+    for name, space in tune.models.items():
+        where = f"tune.models.{name}"
+        zoo.operations(zoo.build(name, {}, task), task)  # builds and predicts once
+        for field, values in space.config.items():
+            known = [one.name for one in fields(zoo.config_of(name, {}))]
+            if field not in known:
+                raise UserError(f"{where}.config.{field} is unknown: {_instead(field, known)}")
+            for value in _extremes(values):
+                try:
+                    zoo.operations(zoo.build(name, {field: value}, task), task)
+                except UserError as error:
+                    raise UserError(f"{where}.config.{field} may be {value}, which is impossible: {error}") from None
+        for field, values in space.train.items():
+            for value in _extremes(values):
+                check_train(train, {field: value}, where=f"{where}.train.{field} may be {value}, which is impossible")
 
 
-def _draw(space: Space, rng: np.random.Generator) -> bool | int | float | str:
+def check_train(train: TrainParams, changes: Mapping[str, Any], *, where: str) -> None:
+    """Makes sure that `train` can be so.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        train.changed(changes)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        told = str(problem.get("ctx", {}).get("error") or problem["msg"]).removeprefix("Input should be ")
+        raise UserError(f"{where}: it must be {told}" if "ctx" in problem else f"{where}: {told}") from None
+
+
+def default(name: str) -> Point:
+    """A model as it is without a sweep."""
+    return {"model": name, "config": {}, "train": {}}
+
+
+def drawn(name: str, space: ModelSpace, rng: np.random.Generator) -> Point:
+    """A point of a model's space."""
+    return {
+        "model": name,
+        "config": {field: draw(values, rng) for field, values in space.config.items()},
+        "train": {field: draw(values, rng) for field, values in space.train.items()},
+    }
+
+
+def draw(space: Space, rng: np.random.Generator) -> Value:
+    """One value."""
+    if not isinstance(space, UniformSpace):
+        return space[int(rng.integers(len(space)))]
+    if space.log:
+        return near(space, float(np.exp(rng.uniform(np.log(space.low), np.log(space.high)))))
+    if space.values is not None:
+        return space.values[int(rng.integers(len(space.values)))]
+    return float(rng.uniform(space.low, space.high))
+
+
+def near(space: UniformSpace, value: float) -> int | float:
+    """The nearest value that the range has."""
+    if space.values is None:
+        return value
+    return min(space.values, key=lambda one: abs(one - value))
+
+
+def grid(name: str, space: ModelSpace) -> Iterator[Point]:
+    """All combinations of a space without an end-less range, in order; the last field changes first."""
+    places = [("config", field, values) for field, values in space.config.items()]
+    places += [("train", field, values) for field, values in space.train.items()]
+    for chosen in itertools.product(*(_all(values) for _, _, values in places)):
+        point = default(name)
+        for (part, field, _), value in zip(places, chosen, strict=True):
+            point[part] |= {field: value}
+        yield point
+
+
+def _all(space: Space) -> list[Value]:
     if isinstance(space, UniformSpace):
-        if space.log:
-            return float(np.exp(rng.uniform(np.log(space.low), np.log(space.high))))
-        return float(rng.uniform(space.low, space.high))
-    return space[int(rng.integers(len(space)))]
+        if space.values is None:
+            raise UserError(f"a range without a step has no end: {space.low:g} to {space.high:g}")
+        return list(space.values)
+    return list(space)
+
+
+def _extremes(space: Space) -> list[Value]:
+    if not isinstance(space, UniformSpace):
+        return list(space)
+    return [space.values[0], space.values[-1]] if space.values is not None else [space.low, space.high]
+
+
+def _instead(wrong: str, known: list[str]) -> str:
+    found = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    return f"did you mean {found[0]}?" if found else f"there are {', '.join(known) or 'none'}"

@@ -1,194 +1,165 @@
-"""The sweep: every point of the space as a trial, and what came of it.
+"""The sweep: the search for a model, found again by its key, gone on with, and told of.
 
-In: shards, split, `tune` of params.yaml. Out: `trials.parquet` and `best.yaml`. The search goes by the stage's key, so
-a sweep that was broken off is found and gone on with, in Ray and in MLflow alike.
+In: shards, split, params.yaml. Out: `trials.parquet`, `best.yaml`, figures for a summary. What is on record under the
+key decides what remains to be done; where that is nothing, Ray is not even started.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
-from rich.console import Console
-from rich.table import Table
-
-from vidpred.cluster.search import Point, Search, TrialResult, run_search
+from vidpred.cluster.contract import Search
+from vidpred.cluster.search import run_search
 from vidpred.config import Params
 from vidpred.data.clips import task_of
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
+from vidpred.tracking.background import Background, mirrored
 from vidpred.tracking.runs import Tracker
-from vidpred.training.figures import NOTHING_MOVES, gain_in_words
-from vidpred.tuning.space import points
+from vidpred.tracking.trials import SweepRuns
+from vidpred.tuning import results
+from vidpred.tuning.driver import Driver, read_state
+from vidpred.tuning.lease import held
+from vidpred.tuning.ledger import ENDED, Ledger
+from vidpred.tuning.live import show_trials, shown
+from vidpred.tuning.plan import Plan, planned
 from vidpred.tuning.trial import Trial
-from vidpred.workspace import atomic, fresh_folder
+from vidpred.workspace import write_json
 
 log = logging.getLogger(__name__)
 
-FIGURES = (
-    "step",
-    "perceptual_distance",
-    "val_copy_last",
-    "val_gain",
-    "val_psnr_db",
-    "loss",
-    "clips_per_second",
-    "parameters",
-    "operations",
-)
-"""What is kept of a trial's report."""
 
+@dataclass(frozen=True)
+class Place:
+    """Where a sweep reads and writes."""
 
-class _Trials:
-    """Tells people and MLflow how trials get on; one MLflow run a trial, below the sweep's."""
-
-    def __init__(self, key: str, parent: str | None, points: Sequence[Point]) -> None:
-        self.key, self.parent, self.points = key, parent, points
-        self._runs: dict[int, tuple[ExitStack, Tracker]] = {}
-
-    def started(self, number: int) -> None:
-        if number not in self._runs:
-            stack = ExitStack()
-            key, params = f"{self.key}-{number}", dict(self.points[number])
-            tracker = stack.enter_context(Tracker.open(stage="trial", key=key, params=params, parent=self.parent))
-            self._runs[number] = stack, tracker
-
-    def reported(self, number: int, figures: Mapping[str, Any]) -> None:
-        self.started(number)  # a trial that a restored sweep goes on with
-        known = {name: figures[name] for name in FIGURES if name in figures}
-        self._runs[number][1].metrics(int(figures["step"]), known)
-
-    def ended(self, number: int, *, failed: bool) -> None:
-        self.started(number)
-        stack, tracker = self._runs.pop(number)
-        if failed:
-            tracker.fail("the trial broke too often")
-        stack.close()
-        outcome = "failed" if failed else "ended"
-        log.info("trial %d of %d %s: %s", number + 1, len(self.points), outcome, describe(self.points[number]))
-
-    def close(self) -> None:
-        """What is still open was broken off."""
-        for stack, tracker in self._runs.values():
-            tracker.fail("the sweep was broken off")
-            stack.close()
-        self._runs.clear()
-
-
-def describe(point: Point) -> str:
-    """A point in a few words: `warpmix width=16 learning_rate=0.0021`."""
-    fields = {**point["config"], **point["train"]}
-    values = (f"{k}={v:.2g}" if isinstance(v, float) else f"{k}={v}" for k, v in fields.items())
-    return " ".join([point["model"], *values]) + (" (defaults)" if not fields else "")
+    shards: Path
+    """Folder of frames."""
+    split: Path
+    """Folder."""
+    out: Path
+    """Folder for `trials.parquet`, written anew."""
+    best: Path
+    """best.yaml."""
+    storage: Path
+    """Folder of all sweeps; this one's is named by its key."""
 
 
 def sweep(
-    shards_folder: Path, *, split: Path, out: Path, best: Path, params: Params, key: str, storage: Path
+    place: Place,
+    params: Params,
+    *,
+    key: str,
+    connect: Callable[[], AbstractContextManager[None]],
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
-    """Runs the search (inside `cluster.connected`) and writes what came of it; returns figures for a summary.
+    """Runs what remains of the sweep and writes what came of it; returns figures for a summary.
 
     Args:
-        shards_folder: Of frames.
-        split: Folder of the split.
-        out: Folder for `trials.parquet`, written anew.
-        best: Path of best.yaml.
+        place: Where.
         params: All of params.yaml.
-        key: Names the search.
-        storage: Where Ray keeps its state.
+        key: Of the stage.
+        connect: Inside, Ray is there; not called where nothing remains to be done.
+        retry_failed: Whether trials that failed are tried again.
 
     Raises:
-        UserError: the space is impossible, or no trial came to a result.
+        UserError: another process runs this sweep, the space is impossible, or no trial came to a result.
     """
-    task = task_of(Shards(shards_folder), params.task)
-    tried = points(params.tune, params.train, task)
-    search = Search(
-        name=key,
-        storage=storage,
-        metric="perceptual_distance",
-        max_steps=params.tune.steps,
-        grace_steps=params.tune.grace_steps,
-        reduction_factor=params.tune.reduction_factor,
-        cpus_per_trial=params.resources.cpus_per_trial,
-        gpus_per_trial=0 if params.resources.device == "cpu" else params.resources.gpus_per_trial,
-        workers_per_trial=params.resources.workers_per_trial,
-        trials_at_once=params.resources.trials_at_once,
+    folder = place.storage / key
+    plan = planned(params, task_of(Shards(place.shards), params.task), name=key, storage=place.storage)
+    with held(folder) as lease:
+        ledger = Ledger(folder, permit=lease.check, mend=True)
+        ledger.broken_off()
+        if retry_failed:
+            _retry(ledger)
+        with tracked(folder, key, params=told_of(params), permit=lease.check) as mirror:
+            mirror.touch(ledger.entries)  # what an earlier process could not send
+            if remains(ledger, plan.search):
+                trial = Trial(shards=place.shards.resolve(), split=place.split.resolve(), params=params)
+                with connect():
+                    _search(plan, trial, ledger, mirror)
+            else:
+                _tell_nothing_remains(ledger, plan.search)
+            trials = results.table(ledger, limit=plan.search.trials)
+            summary = results.write(trials, key=key, out=place.out, best=place.best, costs=folder / "costs.parquet")
+            shutil.copyfile(place.best, folder / "best.yaml")
+            write_json(folder / "summary.json", summary)
+            mirror.last = partial(tell_result, folder)
+    show_trials(trials)
+    return summary
+
+
+def remains(ledger: Ledger, search: Search) -> bool:
+    """Whether there is something left to be done."""
+    spent = ledger.spent
+    for limit, used in ((search.max_seconds, spent.seconds), (search.max_gpu_seconds, spent.gpu_seconds)):
+        if limit is not None and used >= limit:
+            return False
+    if ledger.pending(search.trials):
+        return True
+    return not ledger.exhausted and (search.trials is None or ledger.count_below(search.trials) < search.trials)
+
+
+def told_of(params: Params) -> dict[str, Any]:
+    """What MLflow is told of a sweep as a whole; what is searched is told with each trial."""
+    return {"tune": params.tune.model_dump(mode="json", exclude={"models"})}
+
+
+@contextmanager
+def tracked(
+    folder: Path, key: str, *, params: Mapping[str, object], permit: Callable[[], None], alive: bool = True
+) -> Iterator[Background]:
+    """Inside, the sweep of a folder is mirrored in MLflow; its run ends as the block does."""
+    parent = Tracker(
+        stage="tune", key=key, params=params, tags={}, parent=None, required=True, note=folder / "run.json"
     )
-    trial = Trial(shards=shards_folder.resolve(), split=split.resolve(), params=params)
-    with Tracker.open(stage="tune", key=key, params={"tune": params.tune.model_dump(exclude={"models"})}) as tracker:
-        listener = _Trials(key, tracker.run_id, tried)
+    with mirrored(SweepRuns(parent, key, partial(read_state, folder, alive=alive)), permit=permit) as mirror:
+        yield mirror
+
+
+def tell_result(folder: Path, run: Tracker) -> None:
+    """Tells the sweep's own run which configuration is best, if that is known yet."""
+    if not (folder / "summary.json").is_file():
+        return
+    summary = json.loads((folder / "summary.json").read_text())
+    run.metrics(summary["trials"], {name: value for name, value in summary["best"].items() if name.startswith("val_")})
+    run.artifact(folder / "best.yaml")
+
+
+def _retry(ledger: Ledger) -> None:
+    again = ledger.retry_failed()
+    if again:
+        log.info("tried again: trial %s", ", ".join(map(str, again)))
+    else:
+        log.info("no trial of this sweep has failed%s", "" if ledger.entries else ": it has not been run yet")
+
+
+def _tell_nothing_remains(ledger: Ledger, search: Search) -> None:
+    log.info("the sweep %s has been run already: its results are written from its record", ledger.folder.name)
+    if pending := ledger.pending(search.trials):
+        log.warning("its time is used up; %d trials would go on with a larger budget", len(pending))
+
+
+def _search(plan: Plan, trial: Trial, ledger: Ledger, mirror: Background) -> None:
+    search = plan.search
+    past = ledger.past(search.trials)
+    if past:
+        ended = sum(one.status in ENDED for one in past)
+        log.info("going on with the sweep %s: %d of its trials have ended", search.name, ended)
+    with shown(ledger, steps=search.max_steps, trials=search.trials) as board:
         try:
-            results = run_search(search, tried, trial, listener=listener)
+            outcome = run_search(
+                search, plan.suggester, trial, listener=Driver(ledger, mirror, board), past=past, spent=ledger.spent
+            )
         finally:
-            listener.close()
-        table = _table(results)
-        if not table["perceptual_distance"].notna().any():
-            reasons = {r.error.splitlines()[-1] for r in results if r.error}
-            raise UserError(f"no trial came to a result: {'; '.join(sorted(reasons)) or 'Ray gave no reason'}")
-        fresh_folder(out)
-        table.drop(columns="clips_per_second").to_parquet(out / "trials.parquet")
-        chosen = table.sort_values("perceptual_distance").iloc[0]
-        # no figures: the same choice must not make training stale because a figure moved
-        choice = {
-            "model": chosen["model"],
-            "config": json.loads(chosen["config"]),
-            "train": json.loads(chosen["train"]),
-        }
-        figures = {"val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4)}
-        if pd.notna(chosen["val_gain"]):  # it is not there where nothing moves
-            figures["val_gain"] = round(float(chosen["val_gain"]), 4)
-        with atomic(best) as part:
-            part.write_text(yaml.safe_dump(choice, sort_keys=False))
-        tracker.metrics(params.tune.steps, figures)
-        tracker.artifact(best)
-    show_trials(table)
-    return {
-        "trials": len(table),
-        "failed": int((table["error"] != "").sum()),
-        "stopped_early": int((table["step"] < params.tune.steps).sum()),
-        "best": {"model": choice["model"]} | figures,
-    }
-
-
-def _table(results: list[TrialResult]) -> pd.DataFrame:
-    """A row a trial: its best report, the last step it came to, and all validations as JSON for the curves."""
-    rows = []
-    for number, result in enumerate(results):
-        reports = [r for r in result.history if "perceptual_distance" in r]
-        best = min(reports, key=lambda r: r["perceptual_distance"], default={})
-        rows.append(
-            {
-                "trial": number,
-                "model": result.point["model"],
-                "config": json.dumps(result.point["config"], sort_keys=True),
-                "train": json.dumps(result.point["train"], sort_keys=True),
-                **{name: best.get(name) for name in FIGURES},
-                "step": max((r["step"] for r in reports), default=0),
-                "curve": json.dumps([[r["step"], r["perceptual_distance"]] for r in reports]),
-                "error": result.error.splitlines()[-1] if result.error else "",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def show_trials(table: pd.DataFrame) -> None:
-    """Prints trials, best first."""
-    shown = Table(title="Trials, best first")
-    for name in ("model", "varied", "steps", "val PD", "gain"):
-        shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
-    for row in table.sort_values("perceptual_distance").to_dict("records"):
-        point = {"model": row["model"], "config": json.loads(row["config"]), "train": json.loads(row["train"])}
-        varied = describe(point).removeprefix(f"{row['model']} ")
-        if row["error"]:
-            shown.add_row(row["model"], varied, str(row["step"]), "failed", row["error"][:60])
-        else:
-            gain = gain_in_words(row["val_gain"]) if pd.notna(row["val_gain"]) else "–"
-            shown.add_row(row["model"], varied, str(row["step"]), f"{row['perceptual_distance']:.2f}", gain)
-    if table["val_gain"].isna().all():
-        shown.caption = f"no gains: {NOTHING_MOVES}"
-    Console(stderr=True).print(shown)
+            with suppress(UserError):  # the sweep is not ours any more
+                mirror.touch(ledger.broken_off())
+    ledger.note(spent=outcome.spent, exhausted=outcome.why == "points")

@@ -1,0 +1,133 @@
+"""How a sweep gets on, for people: a table that is drawn anew, or a line a trial where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from vidpred.cluster.contract import Figures
+from vidpred.training.figures import NOTHING_MOVES, gain_in_words
+from vidpred.tuning.ledger import ENDED, Ledger
+from vidpred.tuning.results import describe
+
+log = logging.getLogger(__name__)
+
+_LINES = 12
+"""Of trials that have ended; running ones are all shown, as far as there is room."""
+_STYLES = {"running": "cyan", "finished": "green", "stopped": "dim", "failed": "red", "interrupted": "yellow"}
+
+
+class Board:
+    """The table of a sweep that runs. Made by `shown`."""
+
+    def __init__(self, ledger: Ledger, *, steps: int, trials: int | None) -> None:
+        self._ledger, self._steps, self._trials = ledger, steps, trials
+        self._last: dict[int, tuple[float, float | None]] = {}
+        self._began = time.monotonic()
+        self.live: Live | None = None
+
+    def reported(self, number: int, figures: Figures) -> None:
+        """What a trial came to."""
+        gain = figures.get("val_gain")
+        distance = float(figures.get("perceptual_distance", math.nan))
+        self._last[number] = distance, None if gain is None else float(gain)
+
+    def ended(self, number: int) -> None:
+        """A line, where no table is shown."""
+        entry = self._ledger.entries[number]
+        if self.live is None and entry.status != "interrupted":
+            of = f" of {self._trials}" if self._trials else ""
+            why = f" ({entry.reason})" if entry.reason else ""
+            log.info("trial %d%s %s%s: %s", number + 1, of, entry.status, why, describe(entry.point))
+
+    def __rich__(self) -> Table:
+        entries = self._ledger.entries
+        running = [n for n, e in entries.items() if e.status == "running"]
+        rest = [n for n, e in entries.items() if e.status != "running"]
+        rest.sort(key=lambda n: _order(self._last.get(n, (math.nan, None))[0]))
+        shown = Table(box=box.SIMPLE_HEAD, title=self._title(len(running)), title_justify="left", expand=False)
+        for name in ("trial", "model", "varied", "step", "PD", "gain", "state"):
+            shown.add_column(name, justify="right" if name in ("trial", "step", "PD", "gain") else "left", no_wrap=True)
+        for number in [*running[: 2 * _LINES], *rest[:_LINES]]:
+            entry = entries[number]
+            distance, gain = self._last.get(number, (math.nan, None))
+            shown.add_row(
+                str(number),
+                entry.point["model"],
+                describe(entry.point).removeprefix(f"{entry.point['model']} ")[:48],
+                f"{entry.step}/{self._steps}",
+                "–" if math.isnan(distance) else f"{distance:.2f}",
+                "–" if gain is None else gain_in_words(gain),
+                entry.status if entry.status != "failed" else f"failed: {entry.reason[:40]}",
+                style=_STYLES.get(entry.status, ""),
+            )
+        hidden = len(entries) - shown.row_count
+        if hidden > 0:
+            shown.caption, shown.caption_justify = f"and {hidden} more; the best are shown", "left"
+        return shown
+
+    def _title(self, running: int) -> str:
+        ended = sum(e.status in ENDED for e in self._ledger.entries.values())
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        of = f" of {self._trials}" if self._trials else ""
+        return f"sweep {self._ledger.folder.name}: {ended}{of} trials ended, {running} run, {minutes}:{seconds:02d}"
+
+
+@contextmanager
+def shown(ledger: Ledger, *, steps: int, trials: int | None) -> Iterator[Board]:
+    """Inside, the board is on the terminal, if stderr is one."""
+    board = Board(ledger, steps=steps, trials=trials)
+    for number in ledger.entries:
+        rows = [row for row in ledger.rows(number) if row.get("perceptual_distance") is not None]
+        if rows:
+            board.reported(number, min(rows, key=lambda row: float(row["perceptual_distance"])))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield board
+        return
+    with Live(board, console=console, refresh_per_second=2, transient=True) as live:
+        board.live = live
+        yield board
+
+
+def show_trials(trials: pd.DataFrame, *, most: int = 30) -> None:
+    """Prints trials, best first."""
+    shown = Table(title="Trials, best first")
+    for name in ("trial", "model", "varied", "steps", "val PD", "gain"):
+        shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
+    for row in trials.sort_values("perceptual_distance", kind="stable")[:most].to_dict("records"):
+        shown.add_row(str(row["trial"]), row["model"], _varied(row), str(row["step"]), *_outcome(row))
+    notes = [f"{len(trials) - most} more are in data/tune/trials.parquet"] if len(trials) > most else []
+    if trials["val_gain"].isna().all():
+        notes.append(f"no gains: {NOTHING_MOVES}")
+    shown.caption = "; ".join(notes) or None
+    Console(stderr=True).print(shown)
+
+
+def _varied(row: Mapping[Any, Any]) -> str:
+    point = {"model": row["model"], "config": json.loads(row["config"]), "train": json.loads(row["train"])}
+    return describe(point).removeprefix(f"{row['model']} ")
+
+
+def _outcome(row: Mapping[Any, Any]) -> tuple[str, str]:
+    if row["error"]:
+        return "failed", str(row["error"])[:60]
+    if pd.isna(row["perceptual_distance"]):
+        return "–", str(row["status"])
+    gain = gain_in_words(row["val_gain"]) if pd.notna(row["val_gain"]) else "–"
+    return f"{row['perceptual_distance']:.2f}", gain
+
+
+def _order(distance: float) -> float:
+    return math.inf if math.isnan(distance) else distance

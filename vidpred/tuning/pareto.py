@@ -1,0 +1,29 @@
+"""Which trials are best where several figures are to be small at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+
+def front(rows: Sequence[Mapping[str, float | None]], objectives: Sequence[str]) -> list[int]:
+    """Places of the rows that no other row beats in one objective without losing in another, by the first objective.
+
+    Rows without all of them are not among these. Of rows that are equal in all the first counts.
+
+    Args:
+        rows: Figures of trials.
+        objectives: Names of those that are to be small.
+    """
+    values = [
+        tuple(math.nan if (value := row.get(name)) is None else float(value) for name in objectives) for row in rows
+    ]
+    order = sorted(
+        (i for i, one in enumerate(values) if all(math.isfinite(value) for value in one)),
+        key=lambda i: (values[i], i),
+    )
+    kept: list[int] = []
+    for i in order:
+        if not any(all(a <= b for a, b in zip(values[j], values[i], strict=True)) for j in kept):
+            kept.append(i)
+    return kept

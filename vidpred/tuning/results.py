@@ -1,0 +1,141 @@
+"""What came of a sweep: the table of trials, the best configuration, figures for a summary. Made from its record alone.
+
+What DVC keeps (`trials.parquet`, `best.yaml`, `summary.json`) has no timings and no names of machines: the same record
+gives the same bytes. These are in `costs.parquet`, in the sweep's folder; `trials_with_costs` puts both together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from vidpred.errors import UserError
+from vidpred.tuning.ledger import Entry, Ledger
+from vidpred.workspace import atomic, fresh_folder
+
+FIGURES = (
+    "step",
+    "perceptual_distance",
+    "val_copy_last",
+    "val_gain",
+    "val_psnr_db",
+    "loss",
+    "clips_per_second",
+    "parameters",
+    "operations",
+    "steps",
+    "latency_ms",
+)
+"""What is kept of a trial's report."""
+TIMINGS = ("clips_per_second", "latency_ms")
+"""Those of them that differ between two runs of the same trial."""
+COSTS = ("seconds", "node", "cpus", "gpus", "cpu_seconds", "gpu_seconds", "restarts")
+
+
+def describe(point: Mapping[str, Any]) -> str:
+    """A point in a few words: `warpmix width=16 learning_rate=0.0021`."""
+    fields = {**point["config"], **point["train"]}
+    values = (f"{k}={v:.2g}" if isinstance(v, float) else f"{k}={v}" for k, v in fields.items())
+    return " ".join([point["model"], *values]) + (" (defaults)" if not fields else "")
+
+
+def table(ledger: Ledger, *, limit: int | None = None) -> pd.DataFrame:
+    """A row a trial below the number `limit`: its best report, the last step it came to, all validations as JSON."""
+    rows = []
+    for number, entry in ledger.entries.items():
+        if limit is not None and number >= limit:
+            continue
+        reports = [row for row in ledger.rows(number) if row.get("perceptual_distance") is not None]
+        best = min(reports, key=lambda row: float(row["perceptual_distance"]), default={})
+        rows.append(
+            {
+                "trial": number,
+                "model": entry.point["model"],
+                "config": json.dumps(entry.point["config"], sort_keys=True),
+                "train": json.dumps(entry.point["train"], sort_keys=True),
+                **{name: best.get(name) for name in FIGURES},
+                "step": max((row["step"] for row in reports), default=0),
+                "curve": json.dumps([[row["step"], row["perceptual_distance"]] for row in reports]),
+                "status": entry.status,
+                "error": entry.reason if entry.status == "failed" else "",
+                **_costs(entry),
+            }
+        )
+    columns = ["trial", "model", "config", "train", *FIGURES, "curve", "status", "error", *COSTS]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(set(FIGURES) - {"step"}, float))
+
+
+def _costs(entry: Entry) -> dict[str, Any]:
+    return {
+        "seconds": entry.seconds,
+        "node": entry.node,
+        "cpus": entry.cpus,
+        "gpus": entry.gpus,
+        "cpu_seconds": entry.cpus * entry.seconds,
+        "gpu_seconds": entry.gpus * entry.seconds,
+        "restarts": entry.restarts,
+    }
+
+
+def best_of(trials: pd.DataFrame) -> dict[str, Any]:
+    """The row of the trial that came nearest, of those that did not fail; of two alike the one with the lower number.
+
+    Raises:
+        UserError: none came to a result.
+    """
+    good = trials[trials["perceptual_distance"].notna()]
+    good = good[good["status"] != "failed"] if (good["status"] != "failed").any() else good
+    if good.empty:
+        reasons = sorted(set(trials["error"]) - {""})
+        raise UserError(f"no trial came to a result: {'; '.join(reasons) or 'none was run'}")
+    row = good.sort_values(["perceptual_distance", "trial"], kind="stable").iloc[0]
+    return {str(name): value for name, value in row.items()}
+
+
+def write(trials: pd.DataFrame, *, key: str, out: Path, best: Path, costs: Path) -> dict[str, Any]:
+    """Writes `trials.parquet` into the folder `out`, best.yaml and the costs; returns figures for a summary.
+
+    Raises:
+        UserError: no trial came to a result.
+    """
+    chosen = best_of(trials)
+    fresh_folder(out)
+    trials.drop(columns=[*TIMINGS, *COSTS]).to_parquet(out / "trials.parquet")
+    with atomic(costs) as part:
+        trials[["trial", *TIMINGS, *COSTS]].to_parquet(part)
+    # no figures: the same choice must not make training stale because a figure moved
+    choice = {
+        "model": chosen["model"],
+        "config": json.loads(chosen["config"]),
+        "train": json.loads(chosen["train"]),
+    }
+    with atomic(best) as part:
+        part.write_text(yaml.safe_dump(choice, sort_keys=False))
+    return {
+        "sweep": key,
+        "trials": len(trials),
+        "failed": int((trials["status"] == "failed").sum()),
+        "stopped_early": int((trials["status"] == "stopped").sum()),
+        "best": {"trial": int(chosen["trial"]), "model": choice["model"]} | figures_of(chosen),
+    }
+
+
+def figures_of(chosen: Mapping[str, Any]) -> dict[str, float]:
+    """The best trial's figures, for a summary."""
+    figures = {"val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4)}
+    if pd.notna(chosen["val_gain"]):  # it is not there where nothing moves
+        figures["val_gain"] = round(float(chosen["val_gain"]), 4)
+    return figures
+
+
+def trials_with_costs(trials: Path, costs: Path) -> pd.DataFrame:
+    """`trials.parquet` with the columns of `COSTS` and `TIMINGS`; empty ones where the sweep was run elsewhere."""
+    found = pd.read_parquet(trials)
+    if costs.is_file():
+        return found.merge(pd.read_parquet(costs), on="trial", how="left")
+    return found.assign(**dict.fromkeys((*TIMINGS, *COSTS)))

@@ -1,0 +1,126 @@
+"""Who names the points of a sweep: random draws, a grid, or what an earlier sweep found best."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vidpred.cluster.contract import PastTrial, Suggester
+from vidpred.cluster.contract import Point as AnyPoint
+from vidpred.config import TrainParams, TuneParams
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.tuning.space import Point, check_train, default, drawn, grid
+from vidpred.types import Task
+
+
+class Draws:
+    """Each model's default first, then random points, models taking turns. A point depends on its number and the seed
+    alone."""
+
+    def __init__(self, tune: TuneParams) -> None:
+        self._tune = tune
+
+    def suggest(self, number: int) -> Point | None:
+        names = list(self._tune.models)
+        name = names[number % len(names)]
+        if number < len(names):
+            return default(name)
+        return drawn(name, self._tune.models[name], np.random.default_rng([self._tune.seed, number]))
+
+    def learn(self, trial: PastTrial) -> None: ...
+
+
+class Grid:
+    """All combinations, models taking turns while they have any left."""
+
+    def __init__(self, tune: TuneParams) -> None:
+        rows = itertools.zip_longest(*(grid(name, space) for name, space in tune.models.items()))
+        self.points: list[Point] = [point for row in rows for point in row if point is not None]
+
+    def suggest(self, number: int) -> Point | None:
+        return self.points[number] if number < len(self.points) else None
+
+    def learn(self, trial: PastTrial) -> None: ...
+
+
+class First:
+    """Some points first, then another's."""
+
+    def __init__(self, points: Sequence[Point], then: Suggester) -> None:
+        self._points, self._then = points, then
+
+    def suggest(self, number: int) -> AnyPoint | None:
+        if number < len(self._points):
+            return self._points[number]
+        return self._then.suggest(number - len(self._points))
+
+    def learn(self, trial: PastTrial) -> None:
+        number = trial.number - len(self._points)
+        self._then.learn(PastTrial(number, trial.point, trial.status, trial.reports))
+
+
+class Members:
+    """A population: every value that may change is written out, also where it is the default."""
+
+    def __init__(self, tune: TuneParams, train: TrainParams) -> None:
+        [(_, space)] = tune.models.items()
+        self._draws = Draws(tune)
+        self._values = {field: _value(train, field) for field in space.train}
+
+    def suggest(self, number: int) -> Point | None:
+        point = self._draws.suggest(number)
+        return point and point | {"train": self._values | point["train"]}
+
+    def learn(self, trial: PastTrial) -> None: ...
+
+
+def _value(train: TrainParams, field: str) -> Any:
+    section, _, name = field.partition(".")
+    value = getattr(train, section)
+    return value[name] if name else value
+
+
+def warm_points(sources: Sequence[str], *, sweeps: Path, train: TrainParams, task: Task) -> list[Point]:
+    """What earlier sweeps found best, each once.
+
+    Args:
+        sources: Paths of best.yaml files, or keys of sweeps.
+        sweeps: Folder of all sweeps, by key.
+        train: What a point's `train` replaces fields of.
+        task: What models are built for.
+
+    Raises:
+        UserError: there is no such file or sweep, it is none, or it is impossible for this task.
+    """
+    points: list[Point] = []
+    for source in sources:
+        path = Path(source)
+        if not path.is_file():
+            path = sweeps / source / "best.yaml"
+        if not path.is_file():
+            raise UserError(f"tune.warm_start names {source}, and there is neither such a file nor a sweep of that key")
+        point = _read(path)
+        try:
+            zoo.operations(zoo.build(point["model"], point["config"], task), task)
+        except UserError as error:
+            raise UserError(f"tune.warm_start: {source} is impossible here: {error}") from None
+        check_train(train, point["train"], where=f"tune.warm_start: {source} is impossible here")
+        if point not in points:
+            points.append(point)
+    return points
+
+
+def _read(path: Path) -> Point:
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    if not isinstance(found, Mapping) or not {"model", "config", "train"} <= set(found):
+        raise UserError(f"tune.warm_start: {path} is not what a sweep writes: it needs model, config and train")
+    return {name: found[name] for name in ("model", "config", "train")}
