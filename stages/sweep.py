@@ -17,13 +17,16 @@ from vidpred.workspace import home, run_stage
 def main() -> None:
     """Reads the trials and writes what people look at."""
     folder = Path("results/tune")
-    trials = pd.read_parquet("data/tune/trials.parquet")
     params = load_params()
-    write_sweep(trials, params.model_dump(mode="json"), folder)
-    key = json.loads((folder / "summary.json").read_text()).get("sweep", "unknown")
-    costs = home() / "tune" / key / "costs.parquet"
-    if costs.is_file():  # not where another machine ran the sweep
-        write_costs(trials, pd.read_parquet(costs), params.tune.steps, folder / "costs.csv")
+    trials = pd.read_parquet("data/tune/trials.parquet")
+    storage = home() / "tune" / json.loads((folder / "summary.json").read_text())["sweep"]
+    costs = pd.read_parquet(path) if (path := storage / "costs.parquet").is_file() else None
+    shown = trials
+    if costs is not None:  # not where another machine ran the sweep
+        write_costs(trials, costs, params.tune.steps, folder / "costs.csv")
+        if "latency_ms" in params.tune.objectives:
+            shown = trials.merge(costs[["trial", "latency_ms"]], on="trial", how="left")
+    write_sweep(shown, params.model_dump(mode="json"), folder)
     logging.getLogger(__name__).info("%s: %d trials in tables and charts", folder, len(trials))
 
 

@@ -46,7 +46,9 @@ def write_sweep(trials: pd.DataFrame, params: Mapping[str, Any], folder: Path) -
     """
     sweep = tried(trials, params)
     found = importances(sweep)
-    saved = saved_table(sweep.trials.sort_values("model", key=_order(sweep.models), kind="stable"), sweep.steps)
+    saved = saved_table(
+        sweep.trials.sort_values("model", key=_order(sweep.models), kind="stable"), int(params["tune"]["steps"])
+    )
     tables = {
         "trials": trials_table(sweep),
         "curves": curves_table(sweep),
@@ -149,9 +151,9 @@ def _importance_note(sweep: Tried, found: list[Importance]) -> str:
         return f"Nothing to be said of what mattered. {silent or 'No setting varied'}."
     foretold = ", ".join(f"{100 * (one.explained or 0):.0f} % of {one.group}" for one in told)
     return (
-        f"By how much a random forest errs more on the PD at step {sweep.common_step} of trials that it has not seen "
-        "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten of "
-        f"40 forests lie; grey is what cannot be told from nothing. Together the settings foretell {foretold}."
+        f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
+        "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "
+        f"of 40 forests lie; grey is what cannot be told from nothing. Together the settings foretell {foretold}."
         + (f" Left out: {silent}." if silent else "")
     )
 

@@ -62,7 +62,8 @@ def curves_chart(tried: Tried) -> str:
                 "copy_last", (1, bar), xycoords=("axes fraction", "data"), xytext=(-2, 3), textcoords="offset points",
                 ha="right", fontsize=9,
             )  # fmt: skip
-        axes.set(xlabel="optimiser steps", ylabel="PD on validation")
+        across = "per cent of a trial's way" if tried.by_share else "optimiser steps"
+        axes.set(xlabel=across, ylabel="PD on validation")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(*_limits(tried, bar))
         axes.set_xlim(left=0)
@@ -172,7 +173,10 @@ def _ticks(setting: Setting | None, low: float, high: float) -> list[tuple[float
     within = [v for v in at if low - 1e-9 <= v <= high + 1e-9]
     within = within if len(within) > 1 else sorted({low, high})
     places = [(v - low) / (high - low) if high > low else 0.5 for v in within]
-    told = [(place, f"{10**v if log else v:.3g}") for place, v in zip(places, within, strict=True)]
+    texts = [f"{10**v if log else v:.3g}" for v in within]
+    if len(set(texts)) < len(texts):
+        texts = [f"{10**v if log else v:.5g}" for v in within]
+    told = list(zip(places, texts, strict=True))
     # no text on another
     return [one for i, one in enumerate(told) if i == 0 or one[0] - max(p for p, _ in told[:i]) > 0.07]
 

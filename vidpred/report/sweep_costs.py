@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -14,17 +15,24 @@ from vidpred.report.charts import PALETTE, new_axes, styled, to_svg
 from vidpred.workspace import atomic
 
 
+def whole_steps(trials: pd.DataFrame, steps: int) -> pd.Series[float]:
+    """Of each trial, had it not been stopped: its own, as far as it is known, or `steps`."""
+    own = trials.get("steps", pd.Series(np.nan, trials.index)).astype(float)
+    return own.fillna(own.median()).fillna(steps)
+
+
 def saved_table(trials: pd.DataFrame, steps: int) -> pd.DataFrame:
     """A row a model: its trials, the steps that they made, and those that stopping early saved.
 
     Args:
         trials: With columns model, status and step; models in their order.
-        steps: Of a trial that is not stopped.
+        steps: Of a trial that is not stopped, where it has none of its own.
     """
     rows = []
+    left = (whole_steps(trials, steps) - trials["step"]).clip(lower=0).where(trials["status"] == "stopped", 0)
     for model, of_model in trials.groupby("model", sort=False):
         stopped = of_model[of_model["status"] == "stopped"]
-        made, saved = int(of_model["step"].sum()), int((steps - stopped["step"]).clip(lower=0).sum())
+        made, saved = int(of_model["step"].sum()), int(left[of_model.index].sum())
         rows.append(
             {
                 "model": model,
@@ -46,7 +54,7 @@ def costs_table(trials: pd.DataFrame, costs: pd.DataFrame, steps: int) -> pd.Dat
     Args:
         trials: With columns trial, model, status and step; models in their order.
         costs: With columns trial, cpu_seconds, gpu_seconds and restarts.
-        steps: Of a trial that is not stopped.
+        steps: Of a trial that is not stopped, where it has none of its own.
     """
     rows = _with_saved(trials, costs, steps)
     summed = ["cpu_seconds", "cpu_seconds_saved", "gpu_seconds", "gpu_seconds_saved", "restarts"]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.report.sweep_costs import whole_steps
 
 LOG_RATIO = 30
 """Positive numbers that are so many times apart are shown by their logarithm, also where the space does not say so."""
@@ -60,9 +61,9 @@ class Setting:
         """How far every trial is from one, from 0 to 1: by the range, or whether it is the same at all."""
         if self.levels is not None:
             return (self.values != self.values[trial]).astype(float)
-        at = self.scale.to_numpy(float)
+        at = self.scale.to_numpy(np.float64)
         apart = np.abs(at - float(self.scale[trial])) / (float(np.ptp(at)) or 1.0)
-        return pd.Series(apart, self.scale.index)
+        return pd.Series(apart, index=self.scale.index)
 
     def told(self, trial: int) -> str:
         """A value as short text."""
@@ -79,10 +80,10 @@ class Tried:
 
     trials: pd.DataFrame
     curves: Mapping[int, NDArray[np.float64]]
-    """Of each trial: (reports, 2) of step and PD."""
+    """Of each trial: (reports, 2) of step, or per cent of its way, and PD."""
     settings: Mapping[str, Sequence[Setting]]
-    steps: int
-    """Of a trial that is not stopped."""
+    by_share: bool
+    """Whether trials have unlike numbers of steps, as at equal time: then curves go by shares."""
 
     @cached_property
     def models(self) -> list[str]:
@@ -115,9 +116,14 @@ class Tried:
         """The model of a trial."""
         return str(self.trials.loc[trial, "model"])
 
+    @property
+    def common(self) -> str:
+        """`common_step` in words."""
+        return f"{self.common_step} % of their way" if self.by_share else f"step {self.common_step}"
+
     @cached_property
     def common_step(self) -> int:
-        """The last step to which two trials in three came: where most can be compared after equal time."""
+        """The last step, or share, to which two trials in three came: where most can be compared as equals."""
         lasts = sorted((curve[-1, 0] for curve in self.curves.values() if len(curve)), reverse=True)
         bound = lasts[(2 * len(lasts) - 1) // 3]
         return int(max(step for curve in self.curves.values() for step in curve[:, 0] if step <= bound))
@@ -142,14 +148,19 @@ def tried(trials: pd.DataFrame, params: Mapping[str, Any]) -> Tried:
     rows = trials.set_index("trial", drop=False).sort_index()
     if not (rows["perceptual_distance"].notna() & (rows["status"] != "failed")).any():
         raise UserError("no trial of the sweep came to a result: `dvc repro --force tune` runs it again")
-    curves = {
-        int(n): np.array([[s, np.nan if d is None else d] for s, d in json.loads(text)], float).reshape(-1, 2)
-        for n, text in zip(rows["trial"], rows["curve"], strict=True)
-    }
+    tune = params["tune"]
+    rows["steps"] = whole_steps(rows, int(tune["steps"]))
+    by_share, turns = rows["steps"].nunique() > 1, math.ceil(tune["steps"] / tune.get("grace_steps", 1))
+    curves = {}
+    for number, text, steps in zip(rows["trial"], rows["curve"], rows["steps"], strict=True):
+        curve = np.array([[s, np.nan if d is None else d] for s, d in json.loads(text)], float).reshape(-1, 2)
+        if by_share:  # trials report at the same shares, but for rounding
+            curve[:, 0] = np.round(100 * np.round(curve[:, 0] / steps * turns) / turns)
+        curves[int(number)] = curve
     settings = {
         str(model): _varied(str(model), of_model, params) for model, of_model in rows.groupby("model", sort=False)
     }
-    return Tried(rows, curves, settings, int(params["tune"]["steps"]))
+    return Tried(rows, curves, settings, by_share)
 
 
 def _varied(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[Setting]:
