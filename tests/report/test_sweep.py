@@ -118,7 +118,7 @@ def test_a_thousand_trials_stay_small_and_a_failed_one_never_wins(tmp_path: Path
 
 def test_the_same_trials_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_sweep(a_sweep(40), PARAMS, tmp_path / name)
+        write_sweep(a_sweep(20), PARAMS, tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -129,7 +129,7 @@ def test_the_setting_that_decides_is_found_and_one_that_does_not_is_not() -> Non
     for group in ("warpmix", "convlstm"):
         shares = found[group].shares
         other = FIELD[group][0]
-        assert shares["learning_rate"][1] > 0.3  # the lower end of the interval
+        assert shares["learning_rate"][1] > 0.1  # the lower end of the interval
         assert shares[other][1] <= 0.02
         assert found[group].explained is not None
         assert found[group].explained > 0.5

@@ -16,7 +16,7 @@ import pandas as pd
 from vidpred.report import sweep_charts as charts
 from vidpred.report.charts import standalone
 from vidpred.report.sweep_costs import saved_chart, saved_table
-from vidpred.report.sweep_importance import Importance, importances
+from vidpred.report.sweep_importance import DRAWS, Importance, importances
 from vidpred.report.sweep_settings import Tried, tried
 from vidpred.report.sweep_tables import (
     DRAWN,
@@ -153,7 +153,7 @@ def _importance_note(sweep: Tried, found: list[Importance]) -> str:
     return (
         f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
         "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "
-        f"of 40 forests lie; grey is what cannot be told from nothing. Together the settings foretell {foretold}."
+        f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Together the settings foretell {foretold}."
         + (f" Left out: {silent}." if silent else "")
     )
 

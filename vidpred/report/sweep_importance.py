@@ -28,8 +28,8 @@ FEWEST = 12
 """Trials below which nothing is said of a group."""
 PER_SETTING = 4
 """Trials that there must be for each setting."""
-_DRAWS, _TREES, _SHUFFLES = 40, 20, 3
-MOST = 600
+DRAWS, _TREES, _SHUFFLES = 30, 10, 3
+MOST = 400
 """Trials of a group that the forest sees; more make it slower, not surer."""
 
 
@@ -101,7 +101,7 @@ def _judged(
         rng: Of draws, forests and shuffles.
     """
     unexplained, shares = [], []
-    for _ in range(_DRAWS):
+    for _ in range(DRAWS):
         drawn = rng.integers(len(y), size=len(y))
         unseen = np.setdiff1d(np.arange(len(y)), drawn)
         if len(unseen) < 3:

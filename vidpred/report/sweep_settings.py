@@ -27,7 +27,7 @@ LOG_RATIO = 30
 
 @dataclass(frozen=True)
 class Setting:
-    """A field that varied among the trials of a model."""
+    """A field that trials of a model were given."""
 
     place: str
     """`config.width`, `train.learning_rate`."""
@@ -40,6 +40,11 @@ class Setting:
     def name(self) -> str:
         """`width`."""
         return self.place.partition(".")[2]
+
+    @property
+    def varied(self) -> bool:
+        """Whether it has more than one value."""
+        return self.values.map(repr).nunique() > 1
 
     @cached_property
     def levels(self) -> list[Any] | None:
@@ -60,7 +65,8 @@ class Setting:
     def apart(self, trial: int) -> pd.Series[float]:
         """How far every trial is from one, from 0 to 1: by the range, or whether it is the same at all."""
         if self.levels is not None:
-            return (self.values != self.values[trial]).astype(float)
+            same = self.values[trial]
+            return pd.Series([float(value != same) for value in self.values], index=self.values.index)
         at = self.scale.to_numpy(np.float64)
         apart = np.abs(at - float(self.scale[trial])) / (float(np.ptp(at)) or 1.0)
         return pd.Series(apart, index=self.scale.index)
@@ -75,15 +81,21 @@ class Tried:
     """A sweep.
 
     `trials` has a row a trial, by its number: model, status (finished, stopped, failed, interrupted), error, step,
-    perceptual_distance, operations …; `settings` of each model what varied.
+    perceptual_distance, operations …
     """
 
     trials: pd.DataFrame
     curves: Mapping[int, NDArray[np.float64]]
     """Of each trial: (reports, 2) of step, or per cent of its way, and PD."""
-    settings: Mapping[str, Sequence[Setting]]
+    drawn: Mapping[str, Sequence[Setting]]
+    """Of each model every setting that a trial was given."""
     by_share: bool
     """Whether trials have unlike numbers of steps, as at equal time: then curves go by shares."""
+
+    @cached_property
+    def settings(self) -> dict[str, list[Setting]]:
+        """Of each model the settings that varied among its trials."""
+        return {m: [one for one in drawn if one.varied] for m, drawn in self.drawn.items()}
 
     @cached_property
     def models(self) -> list[str]:
@@ -158,26 +170,25 @@ def tried(trials: pd.DataFrame, params: Mapping[str, Any]) -> Tried:
             curve[:, 0] = np.round(100 * np.round(curve[:, 0] / steps * turns) / turns)
         curves[int(number)] = curve
     settings = {
-        str(model): _varied(str(model), of_model, params) for model, of_model in rows.groupby("model", sort=False)
+        str(model): _drawn(str(model), of_model, params) for model, of_model in rows.groupby("model", sort=False)
     }
     return Tried(rows, curves, settings, by_share)
 
 
-def _varied(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[Setting]:
-    """Fields of a model's trials with more than one value among them."""
-    drawn = {
+def _drawn(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[Setting]:
+    """Fields that a model's trials were given, complete with defaults."""
+    given = {
         "config": {n: _flat(json.loads(text)) for n, text in trials["config"].items()},
         "train": {n: _flat(json.loads(text)) for n, text in trials["train"].items()},
     }
     defaults = {"config": _flat(asdict(zoo.config_of(model, {}))), "train": _flat(params["train"])}
     found = []
-    for part, of_trials in drawn.items():
+    for part, of_trials in given.items():
         for name in sorted({name for fields in of_trials.values() for name in fields}):
             usual = defaults[part].get(name)
             values = pd.Series([fields.get(name, usual) for fields in of_trials.values()], trials.index, dtype=object)
-            if values.map(repr).nunique() > 1:
-                place = f"{part}.{name}"
-                found.append(Setting(place, values, _by_logarithm(values, model, place, params)))
+            place = f"{part}.{name}"
+            found.append(Setting(place, values, _by_logarithm(values, model, place, params)))
     return found
 
 

@@ -20,7 +20,7 @@ OBJECTIVES = {"operations": "multiply-adds of a predicted frame", "latency_ms": 
 
 
 def trials_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial, best first, those without a result last, with a column for everything that varied."""
+    """A row a trial, best first, those without a result last, with a column for every setting."""
     rest = tried.trials.index.difference(tried.ranked.index)
     rows = tried.trials.loc[[*tried.ranked.index, *rest]]
     figures = [
@@ -34,9 +34,9 @@ def trials_table(tried: Tried) -> pd.DataFrame:
     for name in ("parameters", "operations"):
         if name in table:
             table[name] = table[name].round().astype("Int64")
-    places = dict.fromkeys(s.place for settings in tried.settings.values() for s in settings)
-    for place in places:
-        of_all = [s.values for settings in tried.settings.values() for s in settings if s.place == place]
+    drawn = [setting for of_model in tried.drawn.values() for setting in of_model]
+    for place in dict.fromkeys(setting.place for setting in drawn):
+        of_all = [setting.values for setting in drawn if setting.place == place]
         table[place] = pd.concat(of_all).map(lambda v: float(f"{v:.4g}") if isinstance(v, float) else v)
     table["error"] = rows["error"]
     return table.rename_axis("trial").reset_index()
