@@ -292,7 +292,7 @@ def thousand(setting: Setting) -> list[Row]:
     return [
         Row(
             "thousand", f"{many:,} trivial trials: growth of the driver a trial, from the {first}th on",
-            value=_slope(told["memory"], first), unit="KiB", limit=_GROWTH, at_least=False,
+            value=slope_kib(told["memory"], first), unit="KiB", limit=_GROWTH, at_least=False,
             note=f"{max(held for _, held in told['memory']) / 2**20:.0f} MiB at the most",
         ),
         Row(
@@ -306,8 +306,8 @@ def thousand(setting: Setting) -> list[Row]:
     ]  # fmt: skip
 
 
-def _slope(noted: Sequence[Sequence[int]], first: int) -> float:
-    """KiB a trial, by least squares."""
+def slope_kib(noted: Sequence[Sequence[int]], first: int) -> float:
+    """KiB a trial, by least squares over [trials, bytes] from the `first` trial on."""
     kept = np.array([[trials, held] for trials, held in noted if trials >= first], float)
     return float(np.polyfit(kept[:, 0], kept[:, 1], 1)[0]) / 1024
 
