@@ -1,12 +1,14 @@
-"""What every stage leans on: cores counted as this process has them."""
+"""What every stage leans on: cores counted as this process has them, keys of work that can be found again."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+import yaml
 
-from vidpred.workspace import cores
+from vidpred.workspace import cores, stage_key
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
@@ -18,3 +20,24 @@ def test_cores_are_those_of_this_process() -> None:
     finally:
         os.sched_setaffinity(0, before)
     assert cores() == len(before)
+
+
+def test_a_larger_budget_finds_the_same_sweep_and_a_changed_space_does_not(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  tune: {deps: [code.py], params: [tune, train.seed]}\n"
+        "  flow: {deps: [code.py], params: [tune.trials]}\n"
+    )
+    (tmp_path / "code.py").write_text("")
+    tune = {"models": {"conv2d": {}}, "steps": 10, "trials": 3, "minutes": None, "gpu_hours": None}
+
+    def key(stage: str = "tune", **changes: object) -> str:
+        params = {"tune": tune | changes, "train": {"seed": 0}, "resources": {"workers": 1}}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        return stage_key(stage, root=tmp_path)
+
+    assert key() == key(trials=30) == key(minutes=5.0) == key(gpu_hours=1.5)
+    assert len({key(), key(steps=20), key(models={"conv3d": {}})}) == 3
+    assert key("flow") != key("flow", trials=30), "of other stages it is no budget"
+    before = key()
+    (tmp_path / "code.py").write_text("changed = 1")
+    assert key() != before

@@ -84,7 +84,7 @@ def test_a_sweep_whose_driver_was_killed_is_gone_on_with(project: Project) -> No
     running.communicate(timeout=60)
     psutil.wait_procs(family, timeout=60)  # Ray's own processes notice that their driver is gone
     told = project.run("dvc", "repro", "tune")
-    assert "going on with the search" in told
+    assert "going on with the sweep" in told
     trials = pd.read_parquet(project.folder / "data/tune/trials.parquet")
     assert len(trials) == 3
     assert trials["error"].eq("").all()

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.tracking.conftest import TASK, Project, free_port, serving
+from tests.tracking.servers import postgres
 from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import load_model
@@ -388,42 +388,6 @@ def test_server_keeps_and_gives_models(server: str, project: Project, monkeypatc
     assert time.perf_counter() - start < 5
     with pytest.raises(UserError, match="vidpred has versions 1, 2, aliases champion"):
         registry.download("models:/vidpred@best")
-
-
-@contextmanager
-def postgres(binary: Path) -> Iterator[str]:
-    """A private PostgreSQL cluster on loopback; as root under the account that packages make for it."""
-    port = free_port()
-    data = Path(tempfile.mkdtemp(prefix="vidpred-postgres-"))  # pytest's folders are closed to other accounts
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(data, "postgres", "postgres")
-        as_user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"]
-
-    def run(*command: str) -> None:
-        done = subprocess.run(
-            [*as_user, *command],
-            capture_output=True,
-            text=True,
-            cwd="/",
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == 0, f"{command[0]}: {done.stderr or done.stdout}"
-
-    control = [str(binary / "pg_ctl"), "-D", str(data / "db"), "-l", str(data / "log"), "-w"]
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data} -c fsync=off"
-    try:
-        run(str(binary / "initdb"), "-D", str(data / "db"), "-A", "trust", "-U", "vidpred", "--no-sync")
-        run(*control, "-o", options, "start")
-        try:
-            # the driver by name: SQLAlchemy's own choice is psycopg 3
-            yield f"postgresql+psycopg2://vidpred@127.0.0.1:{port}/postgres"
-        finally:
-            run(*control, "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.mark.slow

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.tracking.conftest import answers, free_port
+from tests.tracking.servers import Server
 from vidpred.tracking import background, store
 from vidpred.tracking.background import mirrored
 from vidpred.tracking.runs import Tracker
@@ -152,40 +148,10 @@ def test_of_two_runs_of_a_trial_the_empty_one_goes() -> None:
     assert trials_in(client)[f"{KEY}-0"].info.run_id == run.info.run_id
 
 
-class Server:
-    """A real MLflow server on a port of its own, that can be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self.folder = free_port(), folder
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | quiet
-        with (self.folder / "server.log").open("ab") as told:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=env, stdout=told, stderr=told, start_new_session=True
-            )
-        deadline = time.monotonic() + 120
-        while not answers(self.uri):
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
 @pytest.fixture
 def server(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     shutil.copyfile(empty_database, tmp_path / "mlflow.db")
-    one = Server(tmp_path)
+    one = Server(tmp_path, f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", one.uri)
     monkeypatch.setenv("VIDPRED_HOME", str(tmp_path / "home"))
     yield one

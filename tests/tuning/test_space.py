@@ -1,13 +1,14 @@
-"""What a sweep tries: the same every time, defaults first, and nothing impossible."""
+"""What a sweep may try: nothing impossible, and what a range with a step has."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from vidpred.config import Params, TuneParams
+from vidpred.config import Params, TuneParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.tuning.results import describe
-from vidpred.tuning.space import points
+from vidpred.tuning.space import check_space, draw, grid
 from vidpred.types import Task
 
 TASK = Task(context=5, horizon=1, height=32, width=32)
@@ -17,29 +18,48 @@ def tune(**models: object) -> TuneParams:
     return TuneParams.model_validate({"models": models, "trials": 6, "steps": 10, "grace_steps": 5})
 
 
-def test_every_model_gets_its_default_first_and_then_draws(params: Params) -> None:
-    space = {"config": {"width": [8, 16]}, "train": {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}}
-    found = points(tune(warpmix=space, convlstm={}), params.train, TASK)
-    assert [p["model"] for p in found] == ["warpmix", "convlstm"] * 3
-    assert found[0] == {"model": "warpmix", "config": {}, "train": {}}
-    for point in (found[2], found[4]):
-        assert point["config"]["width"] in (8, 16)
-        assert 1e-4 <= point["train"]["learning_rate"] <= 1e-2
-    assert found[2] != found[4]
-    assert found == points(tune(warpmix=space, convlstm={}), params.train, TASK)
-
-
 @pytest.mark.parametrize(
     ("models", "said"),
     [
         ({"warpmx": {}}, "did you mean 'warpmix'"),
-        ({"warpmix": {"config": {"widht": [8, 16]}}}, "did you mean 'width'"),
-        ({"warpmix": {"config": {"frames": [9, 10]}}}, "looks at"),
+        ({"warpmix": {"config": {"widht": [8, 16]}}}, r"tune\.models\.warpmix\.config\.widht is unknown: .* width"),
+        ({"warpmix": {"config": {"frames": [9, 10]}}}, r"tune\.models\.warpmix\.config\.frames may be 9.*looks at"),
+        ({"conv2d": {"config": {"depth": {"low": 1.5, "high": 4}}}}, r"conv2d\.config\.depth may be 1\.5.*whole"),
+        (
+            {"conv2d": {"train": {"learning_rate": {"low": -1, "high": 1}}}},
+            r"tune\.models\.conv2d\.train\.learning_rate may be -1\.0, which is impossible: it must be greater than 0",
+        ),
+        ({"conv2d": {"train": {"ema_decay": [0.9, 1.0]}}}, r"ema_decay may be 1\.0.*less than 1"),
     ],
-)
+)  # fmt: skip
 def test_an_impossible_space_is_an_error_before_anything_starts(models: dict, said: str, params: Params) -> None:
     with pytest.raises(UserError, match=said):
-        points(tune(**models), params.train, TASK)
+        check_space(tune(**models), params.train, TASK)
+
+
+def test_a_sound_space_is_none(params: Params) -> None:
+    space = {
+        "config": {"filters": {"low": 4, "high": 8, "step": 4}},
+        "train": {"batch_size": [2, 4], "loss.gdl": {"low": 0.1, "high": 1.0, "log": True}},
+    }
+    check_space(tune(conv3d=space, copy_last={}), params.train, TASK)
+
+
+def test_a_range_with_a_step_has_these_values_only() -> None:
+    assert UniformSpace(low=4, high=12, step=4).values == [4, 8, 12]
+    assert UniformSpace(low=0, high=0.3, step=0.1).values == [0, 0.1, 0.2, 0.3]
+    assert all(isinstance(value, int) for value in UniformSpace(low=4, high=12, step=4).values or [])
+    rng = np.random.default_rng(0)
+    assert {draw(UniformSpace(low=4, high=12, step=4), rng) for _ in range(50)} == {4, 8, 12}
+    drawn = [draw(UniformSpace(low=1, high=64, step=1, log=True), rng) for _ in range(400)]
+    assert set(drawn) <= set(range(1, 65))
+    assert sum(float(value) <= 8 for value in drawn) == pytest.approx(200, abs=40)  # half of the octaves
+
+
+def test_a_grid_has_all_combinations() -> None:
+    space = tune(conv3d={"config": {"filters": [4, 8]}, "train": {"batch_size": {"low": 2, "high": 4, "step": 2}}})
+    points = list(grid("conv3d", space.models["conv3d"]))
+    assert [(p["config"]["filters"], p["train"]["batch_size"]) for p in points] == [(4, 2), (4, 4), (8, 2), (8, 4)]
 
 
 def test_a_point_in_a_few_words() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+
+from vidpred.cluster.scratch import scratch
 
 CLOCK = "clock.json"
 """Beside what a trial saves: how long it has computed."""
@@ -48,10 +48,8 @@ def whereabouts() -> dict[str, Any]:
 @contextmanager
 def saved(save: Callable[[Path], object], clock: Clock) -> Iterator[Path]:
     """A folder with what a trial saved and its clock, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="vidpred-trial-"))
-    try:
+    with scratch() as made:
+        folder = Path(made)
         save(folder)
         clock.write(folder)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

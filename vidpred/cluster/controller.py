@@ -6,6 +6,7 @@ What differs from Ray's own (2.60):
   no `RayActorError`s, for errors of its own, and they end the whole search.
 - A worker that does not let go of a stopped trial is replaced, and the trial that waits for it is started elsewhere; in
   Ray that trial has failed, and nobody is told.
+- A trial that ends without a report is a failed one; in Ray it fails the search.
 - Trials that have ended are forgotten, so that thousands of them take no memory.
 - No state is written: the trials' record is the truth, and Ray's copy would be a second one.
 """
@@ -74,6 +75,11 @@ class Controller(TuneController):
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Nothing: see the module's docstring."""
 
+    def close(self) -> None:
+        """Ends all workers at once: what they had to say has been said."""
+        self._actor_manager.cleanup()
+        self.end_experiment_callbacks()
+
     def gpus_in_use(self) -> float:
         """That trials which run have set aside, together."""
         return float(sum(trial.gpus for trial in self._running_trials if isinstance(trial, SearchTrial)))
@@ -94,6 +100,9 @@ class Controller(TuneController):
         if ended:
             self._trials = [trial for trial in self._trials if trial not in ended]
         self._trials_to_cache.clear()
+
+    def _validate_result_metrics(self, result: dict[str, Any]) -> None:
+        """A trial without figures has failed by itself; in Ray it would fail the search."""
 
     def _on_trial_reset(self, trial: Trial, success: bool) -> None:
         if success:

@@ -42,6 +42,7 @@ from vidpred.cluster.controller import Controller, SearchTrial
 from vidpred.cluster.population import Population
 from vidpred.cluster.room import Room
 from vidpred.cluster.schedulers import STOPPING, Watched, trial_id
+from vidpred.cluster.scratch import tidy
 from vidpred.cluster.worker import trainable
 
 log = logging.getLogger(__name__)
@@ -179,10 +180,10 @@ class _Run(tune.Callback):
                 budget.holds(controller.gpus_in_use())
                 why = budget.used_up()
             budget.tell()
-            self._interrupt(_USED_UP.get(why or "", "broken off"))
-            controller.cleanup()
         finally:
-            self._interrupt("broken off")
+            self._interrupt(_USED_UP.get(why or "", "broken off"))
+            controller.close()
+            tidy()
         if self._error is not None:
             raise self._error
         return Outcome(why or ("points" if numbers.no_more_points else "trials"), budget.spent)

@@ -22,6 +22,7 @@ from ray import tune
 from vidpred.cluster.clock import Clock, saved, whereabouts
 from vidpred.cluster.contract import Point, Search, Trial
 from vidpred.cluster.failures import in_words
+from vidpred.cluster.scratch import tidy
 from vidpred.cluster.workers import run_workers
 from vidpred.training.peers import Alone
 
@@ -61,6 +62,7 @@ def trainable(search: Search, trial: Trial) -> Callable[[dict[str, Any]], None]:
 
     def run(config: dict[str, Any]) -> None:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = _THREAD_SECONDS
+        tidy()
         point: Point = json.loads(config["point"])
         reporter = _Reporter(config["resume"])
         try:

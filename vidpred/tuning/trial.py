@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from vidpred.cluster.contract import Point, Reporter
+from vidpred.cluster.scratch import scratch
 from vidpred.config import Params, TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
@@ -52,7 +52,7 @@ class Trial:
         device = choose_device(self.params.resources.device)
         turns = math.ceil(tune.steps / tune.grace_steps)
         checkpoint = report.resume_from()
-        with tempfile.TemporaryDirectory(prefix="vidpred-trial-") as folder:
+        with scratch() as folder:
             steps = self._steps(point, train, data, kept=checkpoint, folder=Path(folder), peers=peers)
             every = tune.grace_steps if tune.compare == "steps" else math.ceil(steps / turns)
             trainer = self._trainer(point, train, data, steps=steps, folder=Path(folder) / "run", peers=peers)
