@@ -149,11 +149,11 @@ def _importance_note(sweep: Tried, found: list[Importance]) -> str:
     silent = "; ".join(f"{one.group}: {one.why_not}" for one in found if not one.shares)
     if not told:
         return f"Nothing to be said of what mattered. {silent or 'No setting varied'}."
-    foretold = ", ".join(f"{100 * (one.explained or 0):.0f} % of {one.group}" for one in told)
+    foretold = ", ".join(f"{100 * (one.explained or 0):.0f} % ({one.group})" for one in told)
     return (
         f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
         "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "
-        f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Together the settings foretell {foretold}."
+        f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Of the differences the settings foretell {foretold}."
         + (f" Left out: {silent}." if silent else "")
     )
 
