@@ -153,7 +153,8 @@ def _importance_note(sweep: Tried, found: list[Importance]) -> str:
     return (
         f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
         "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "
-        f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Of the differences the settings foretell {foretold}."
+        f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Of the differences the settings "
+        f"foretell {foretold}."
         + (f" Left out: {silent}." if silent else "")
     )
 
