@@ -85,7 +85,7 @@ bench-train: $(INSTALLED) ## how fast training is, beside the same networks in p
 	@$(BIN)/python -m benchmarks.train $(BENCH)
 
 .PHONY: bench-tune
-bench-tune: $(INSTALLED) ## what a sweep costs beside its trials: some fifteen minutes; BENCH=--quick
+bench-tune: $(INSTALLED) ## what a sweep costs beside its trials: some twenty minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.tune $(BENCH)
 
 # Two learning rates and two seeds make three trainings of each model.

@@ -160,4 +160,4 @@ def test_one_trial_is_no_sweep_to_be_timed(root: Path) -> None:
 def test_a_project_for_a_sweep_can_be_searched(tmp_path: Path) -> None:
     folder = tune.make_project(tmp_path / "p", mb=1, setting=tune.Setting(tmp_path), steps=2, grace_steps=1)
     assert sorted(path.name for path in folder.iterdir()) == ["params.yaml", "shards", "split"]
-    assert load_params(folder / "params.yaml").tune.trials == 4
+    assert load_params(folder / "params.yaml").tune.trials == 8
