@@ -84,6 +84,10 @@ bench-data: $(INSTALLED) ## how fast the data layer is, beside what one would us
 bench-train: $(INSTALLED) ## how fast training is, beside the same networks in plain PyTorch: some two minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.train $(BENCH)
 
+.PHONY: bench-tune
+bench-tune: $(INSTALLED) ## what a sweep costs beside its trials: some twenty minutes; BENCH=--quick
+	@$(BIN)/python -m benchmarks.tune $(BENCH)
+
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2
 

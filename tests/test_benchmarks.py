@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import material, steps, train
+from benchmarks import material, steps, train, tune
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
+from vidpred.config import load_params
 from vidpred.data.launch import any_ffmpeg
 from vidpred.data.media import facts
 from vidpred.errors import UserError
@@ -132,3 +133,31 @@ def test_copies_of_a_gif_are_different_files_of_the_same_frames(tmp_path: Path) 
     other.write_bytes(material.tagged(gif.read_bytes(), "copy 1"))
     assert other.read_bytes() != gif.read_bytes()
     assert facts(other, ffmpeg=any_ffmpeg()) == facts(gif, ffmpeg=any_ffmpeg())
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_sweeps_gives_figures(tmp_path: Path) -> None:
+    setting = tune.Setting(tmp_path, seconds=2, trials=2, many=12, shard_mb=20, repeats=1)
+    rows = tune.measure(setting)
+    assert {row.name for row in rows} == set(tune.BENCHMARKS)
+    for row in rows:
+        assert row.value is not None
+        assert math.isfinite(row.value)
+
+
+def test_growth_is_that_of_a_trial_once_the_first_are_done() -> None:
+    noted = [(1, 10 << 20), (50, 90 << 20), *((n, (100 << 20) + 2048 * n) for n in range(100, 1000, 10))]
+    assert tune.slope_kib(noted, 100) == pytest.approx(2)
+
+
+def test_one_trial_is_no_sweep_to_be_timed(root: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.tune", "--trials", "1"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: --trials 1: give at least 2"]
+
+
+def test_a_project_for_a_sweep_can_be_searched(tmp_path: Path) -> None:
+    folder = tune.make_project(tmp_path / "p", mb=1, setting=tune.Setting(tmp_path), steps=2, grace_steps=1)
+    assert sorted(path.name for path in folder.iterdir()) == ["params.yaml", "shards", "split"]
+    assert load_params(folder / "params.yaml").tune.trials == 8

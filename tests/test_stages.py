@@ -18,7 +18,7 @@ TELLS_ONLY = (
     "vidpred/data/progress.py",
 )
 """Code that decides no result."""
-STAGES = ("fetch", "transcode", "split", "flow", "tune", "train", "evaluate", "register", "report")
+STAGES = ("fetch", "transcode", "split", "flow", "tune", "sweep", "train", "evaluate", "register", "report")
 
 
 def imported(path: Path, root: Path) -> set[Path]:

@@ -21,6 +21,7 @@ STAGES = {
     "split": "Decide which clips train, which choose and which judge.",
     "flow": "Note whether a model needs optical flow.",
     "tune": "Search models and their hyperparameters with Ray Tune.",
+    "sweep": "Show what the search found, in tables and charts.",
     "train": "Train the best configuration at the full budget.",
     "evaluate": "Judge the model on the test clips, beside copy_last and flow_gate.",
     "register": "Register the model in MLflow; champion only if it beats the one before.",

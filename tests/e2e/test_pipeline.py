@@ -35,9 +35,11 @@ def test_every_stage_leaves_its_outputs(ran: Project) -> None:
     trials = pd.read_parquet(ran.folder / "data/tune/trials.parquet")
     assert len(trials) == 3
     assert set(trials["model"]) == {"conv2d", "warpmix"}
+    assert len(pd.read_csv(ran.folder / "results/tune/trials.csv")) == 3
     rolled = pd.read_parquet(ran.folder / "data/evaluation/rollout.parquet")
     assert rolled.groupby("model")["step"].max().eq(3).all()
     page = (ran.folder / "report/index.html").read_text()
+    assert "CPU seconds" in page
     assert f"{figures['test']['copy_last']['perceptual_distance']:.2f}" in page
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from vidpred.errors import UserError
 from vidpred.report.inputs import read_inputs
 from vidpred.report.page import group_gains, metric_table, render, write_report
+from vidpred.report.sweep import write_sweep
 from vidpred.training.figures import HIGHER_IS_BETTER, UNITS
 
 MODELS = ("warpmix", "copy_last", "flow_gate")
@@ -126,9 +127,9 @@ def project(tmp_path: Path, root: Path) -> Path:
         for s in steps
     ]
     (tmp_path / "models/trained/metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    for folder in ("data/tune", "data/evaluation/pictures", "data/shards"):
+    for folder in ("data/evaluation/pictures", "data/shards"):
         (tmp_path / folder).mkdir(parents=True)
-    pd.DataFrame(
+    trials = pd.DataFrame(
         {
             "trial": [0, 1, 2],
             "model": ["warpmix", "convlstm", "conv3d"],
@@ -138,9 +139,14 @@ def project(tmp_path: Path, root: Path) -> Path:
             "perceptual_distance": [15.25, 29.5, np.nan],
             "val_gain": [0.52, 0.08, np.nan],
             "curve": ["[[30, 25.0], [100, 15.25]]", "[[30, 29.5]]", "[]"],
+            "operations": [98e6, 40e6, np.nan],
+            "status": ["finished", "stopped", "failed"],
             "error": ["", "", "RuntimeError: no memory"],
         }
-    ).to_parquet(tmp_path / "data/tune/trials.parquet")
+    )
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    write_sweep(trials, params, tmp_path / "results/tune")
+    (tmp_path / "results/tune/summary.json").write_text('{"sweep": "abc"}')
     windows = [
         {
             "model": m,
@@ -327,9 +333,25 @@ def test_a_version_that_lost_is_used_by_its_folder(project: Path) -> None:
 
 
 def test_missing_input_names_the_stage_that_makes_it(project: Path) -> None:
-    (project / "data/tune/trials.parquet").unlink()
-    with pytest.raises(UserError, match="dvc repro tune"):
-        read_inputs(project)
+    for path, stage in (("results/tune/trials.csv", "sweep"), ("models/trained/model.json", "train")):
+        content = (project / path).read_bytes()
+        (project / path).unlink()
+        with pytest.raises(UserError, match=f"dvc repro {stage}"):
+            read_inputs(project)
+        (project / path).write_bytes(content)
+
+
+def test_the_sweep_is_told_with_what_it_cost_where_that_is_known(project: Path) -> None:
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "failed: RuntimeError: no memory" in text
+    assert "How many seconds it took is known on the machine on which the sweep was run." in text
+    folder = project / "runs/tune/abc"
+    folder.mkdir(parents=True)
+    costs = {"trial": [0, 1, 2], "cpu_seconds": [60.0, 20.0, 5.0], "gpu_seconds": 0.0, "restarts": [0, 1, 0]}
+    pd.DataFrame(costs | {"node": ["10.0.0.1 a", "10.0.0.2 b", ""]}).to_parquet(folder / "costs.parquet")
+    text = text_of(render(read_inputs(project), title="t"))
+    assert "85 CPU seconds on 2 machines, with 1 restart after something broke" in text
+    assert "var(--series-" in render(read_inputs(project), title="t")
 
 
 def test_damaged_input_is_one_line(project: Path) -> None:
@@ -379,8 +401,8 @@ def test_where_nothing_moves_the_page_says_so_instead_of_a_figure(project: Path)
     windows = pd.read_parquet(project / "data/evaluation/windows.parquet")
     windows.loc[windows["model"] == "copy_last", "perceptual_distance"] = 1e-9
     windows.to_parquet(project / "data/evaluation/windows.parquet")
-    trials = pd.read_parquet(project / "data/tune/trials.parquet")
-    trials.assign(val_gain=np.nan).to_parquet(project / "data/tune/trials.parquet")
+    trials = pd.read_csv(project / "results/tune/trials.csv")
+    trials.drop(columns="val_gain").to_csv(project / "results/tune/trials.csv", index=False)
     page = render(read_inputs(project), title="t")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
     assert "Gain over copying the last frame nothing moves" in text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,14 @@ PALETTE = ("#030303", "#040404", "#050505", "#060606", "#070707", "#080808")
 """Stand for `--series-1` …: the model first, then the baselines or further models."""
 GOOD, BAD = "#090909", "#0a0a0a"
 """Stand for `--good` and `--bad`."""
-_VARIABLES = {INK: "--ink-soft", GRID: "--line", GOOD: "--good", BAD: "--bad"} | {
+PAPER = "#0b0b0b"
+"""Stands for `--paper`."""
+_VARIABLES = {INK: "--ink-soft", GRID: "--line", GOOD: "--good", BAD: "--bad", PAPER: "--paper"} | {
     colour: f"--series-{i}" for i, colour in enumerate(PALETTE, 1)
 }
+_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
+_BACKGROUND = '<rect width="100%" height="100%" fill="{}"/>'
+_FAMILY = "system-ui, sans-serif"
 _STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",  # text stays text: sharp, searchable, in the page's font
     "font.size": 10,
@@ -48,10 +54,15 @@ _STYLE: dict[RcKeyType, Any] = {
 }
 
 
+def styled() -> AbstractContextManager[None]:
+    """Inside, figures are drawn in the report's style."""
+    return rc_context(_STYLE)
+
+
 def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, label: str) -> str:
     """A metric per step ahead, a line a model; `rollout` has columns model, step and the metric."""
-    with rc_context(_STYLE):
-        figure, axes = _axes(5.2, 3.2)
+    with styled():
+        figure, axes = new_axes(5.2, 3.2)
         for name, colour in _coloured(models):
             rows = rollout[rollout["model"] == name].sort_values("step")
             first = colour == PALETTE[0]
@@ -63,13 +74,13 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
         axes.set(xlabel="steps ahead", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes)
-        return _svg(figure, f"{label} of {', '.join(models)} per step of the rollout", f"rollout-{metric}")
+        return to_svg(figure, f"{label} of {', '.join(models)} per step of the rollout", f"rollout-{metric}")
 
 
 def training_chart(training: pd.DataFrame, name: str) -> str:
     """Validation PD over steps, beside the best baseline on the same windows."""
-    with rc_context(_STYLE):
-        figure, axes = _axes(5.2, 3.2)
+    with styled():
+        figure, axes = new_axes(5.2, 3.2)
         axes.plot(
             training["step"], training["val_perceptual_distance"], color=PALETTE[0], marker="o", markersize=4,
             linewidth=2.4, label=name, zorder=3,
@@ -80,34 +91,7 @@ def training_chart(training: pd.DataFrame, name: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), known))
         _legend(axes)
-        return _svg(figure, "Perceptual distance on validation windows over training steps", "training")
-
-
-def sweep_chart(trials: pd.DataFrame, best: int) -> str:
-    """Validation PD of every trial over its steps, a colour a model; a line that ends early was stopped by ASHA.
-
-    Args:
-        trials: With columns trial, model and curve (JSON: a list of [step, PD]).
-        best: The trial that won; its line is thicker.
-    """
-    with rc_context(_STYLE):
-        figure, axes = _axes(5.2, 3.2)
-        labelled = set()
-        colours = dict(_coloured(list(dict.fromkeys(trials["model"]))))
-        for row in trials.to_dict("records"):
-            curve = np.array(json.loads(row["curve"]), float).reshape(-1, 2)
-            won = row["trial"] == best
-            axes.plot(
-                curve[:, 0], curve[:, 1], color=colours[row["model"]],
-                linewidth=2.6 if won else 1.3, zorder=3 if won else 2,
-                label="_" + row["model"] if row["model"] in labelled else row["model"],
-            )  # fmt: skip
-            axes.scatter(curve[-1:, 0], curve[-1:, 1], color=colours[row["model"]], s=46 if won else 16, zorder=3)
-            labelled.add(row["model"])
-        axes.set(xlabel="optimiser steps", ylabel="PD on validation")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
-        return _svg(figure, "Perceptual distance of every trial of the sweep over its steps", "sweep")
+        return to_svg(figure, "Perceptual distance on validation windows over training steps", "training")
 
 
 def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) -> str:
@@ -118,8 +102,8 @@ def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) ->
         models: In the order of their colours.
         baseline: What gains are over; its mean distance is `motion`.
     """
-    with rc_context(_STYLE):
-        figure, axes = _axes(10.6, 2.8)
+    with styled():
+        figure, axes = new_axes(10.6, 2.8)
         for name, colour in _coloured(models):
             if name == baseline:
                 continue
@@ -136,13 +120,13 @@ def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) ->
         axes.set(xlabel=f"PD of {baseline} in each part, from the windows that move least to those that move most")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _legend(axes)
-        return _svg(figure, f"Gain over {baseline} by how much moves", "deciles")
+        return to_svg(figure, f"Gain over {baseline} by how much moves", "deciles")
 
 
 def group_chart(gains: pd.Series[float], baseline: str) -> str:
     """The gain of every group of test clips as a bar, worst to best; above zero is better than the baseline."""
-    with rc_context(_STYLE):
-        figure, axes = _axes(10.6, 2.2)
+    with styled():
+        figure, axes = new_axes(10.6, 2.2)
         ordered = np.sort(gains.to_numpy())
         axes.bar(range(len(ordered)), ordered, width=0.86, color=[GOOD if g > 0 else BAD for g in ordered])
         axes.set_ylim(bottom=max(-1.0, axes.get_ylim()[0]))  # one group far off would flatten all others
@@ -152,7 +136,7 @@ def group_chart(gains: pd.Series[float], baseline: str) -> str:
         axes.set_xlabel(f"the {groups} of the test part, worst to best")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(visible=False, axis="x")
-        return _svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
+        return to_svg(figure, f"Gain over {baseline} for every group of the test part", "groups")
 
 
 def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[float], bar: str) -> str:
@@ -163,8 +147,8 @@ def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[f
         motion: The baseline's mean distance in each part, written below it.
         bar: The baseline's name.
     """
-    with rc_context(_STYLE):
-        figure, axes = _axes(10.6, 3.4)
+    with styled():
+        figure, axes = new_axes(10.6, 3.4)
         parts = range(1, len(motion) + 1)
         for name, colour in _coloured(list(gains)):
             known = [np.nan if gain is None else gain for gain in gains[name]]
@@ -177,7 +161,7 @@ def motion_chart(gains: Mapping[str, Sequence[float | None]], motion: Sequence[f
         axes.set_xlabel(f"tenth of the windows by motion, and the mean PD of {bar} in it")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _legend(axes)
-        return _svg(figure, f"Gain over {bar} by motion, of {', '.join(gains)}", "motion")
+        return to_svg(figure, f"Gain over {bar} by motion, of {', '.join(gains)}", "motion")
 
 
 def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, float]) -> str:
@@ -187,8 +171,8 @@ def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, f
         models: Multiply-adds and PD of each.
         levels: PD of those that compute next to nothing, as lines across.
     """
-    with rc_context(_STYLE):
-        figure, axes = _axes(10.6, 4.2)
+    with styled():
+        figure, axes = new_axes(10.6, 4.2)
         for i, (name, distance) in enumerate(levels.items(), 1):
             axes.axhline(distance, color=PALETTE[i], linewidth=1.3, linestyle="--")
             axes.annotate(
@@ -204,7 +188,7 @@ def cost_chart(models: Mapping[str, tuple[float, float]], levels: Mapping[str, f
         points = axes.transData.transform(places) * 72 / figure.dpi
         for (name, place), lift in zip(models.items(), _lifts(points, list(models)), strict=True):
             axes.annotate(name, place, xytext=(6, lift), textcoords="offset points", fontsize=9, va="center")
-        return _svg(figure, "PD of every model beside its multiply-adds", "cost")
+        return to_svg(figure, "PD of every model beside its multiply-adds", "cost")
 
 
 def _lifts(points: NDArray[np.float64], names: Sequence[str]) -> list[float]:
@@ -229,7 +213,8 @@ def _lifts(points: NDArray[np.float64], names: Sequence[str]) -> list[float]:
     return lifts
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches, and the axes in it."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
@@ -246,7 +231,7 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4, handlelength=1.4, columnspacing=1.4)
 
 
-def _svg(figure: Figure, description: str, name: str) -> str:
+def to_svg(figure: Figure, description: str, name: str) -> str:
     """The figure as an <svg> element; `name` keeps the ids inside apart from those of other charts."""
     file = io.StringIO()
     with rc_context({"svg.hashsalt": name, "svg.id": name}):
@@ -259,6 +244,35 @@ def _svg(figure: Figure, description: str, name: str) -> str:
     svg = re.sub(r"font(?:-family)?: ?[^;\"]*sans[^;\"]*(;?)", _without_family, svg)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own: in the page's light colours, on paper."""
+    colours = _light()
+    for variable in _VARIABLES.values():
+        svg = svg.replace(f"var({variable})", colours[variable])
+    start = svg.index(">", svg.index("<svg")) + 1
+    root = svg[:start].replace("<svg ", f'<svg font-family="{_FAMILY}" ', 1)
+    return f"{_DECLARATION}{root}{_BACKGROUND.format(colours['--paper'])}{svg[start:]}\n"
+
+
+def inline(file: str) -> str:
+    """A file of `standalone` as an element of the page again, in the page's colours."""
+    colours = _light()
+    svg = (
+        file.removeprefix(_DECLARATION)
+        .replace(_BACKGROUND.format(colours["--paper"]), "")
+        .replace(f'font-family="{_FAMILY}" ', "", 1)
+    )
+    for variable in _VARIABLES.values():
+        svg = svg.replace(colours[variable], f"var({variable})")
+    return svg.strip()
+
+
+def _light() -> dict[str, str]:
+    """Colours of the style sheet's first block, by variable."""
+    first = files("vidpred.report").joinpath("style.css").read_text(encoding="utf-8").partition("}")[0]
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", first))
 
 
 def _without_family(match: re.Match[str]) -> str:

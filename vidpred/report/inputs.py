@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from vidpred.errors import UserError
+from vidpred.workspace import home
 
 LESSONS = 7
 """Validations in the filmstrip of learning at the most."""
@@ -45,6 +46,22 @@ class Lesson:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What results/tune/ tells of the sweep."""
+
+    trials: pd.DataFrame
+    """A row a trial, best first, those without a result last."""
+    neighbours: pd.DataFrame
+    """The best trial, then those of its model that are nearest to it."""
+    charts: dict[str, str]
+    """SVG of each."""
+    notes: dict[str, str]
+    """What a reader of each chart has to know."""
+    costs: pd.DataFrame | None
+    """A row a trial: its seconds, restarts and machine; None: the sweep was run elsewhere."""
+
+
+@dataclass(frozen=True)
 class Inputs:
     """All that the page is made of."""
 
@@ -62,8 +79,8 @@ class Inputs:
     """models/trained/model.json."""
     training: pd.DataFrame
     """A row a validation: step, loss, val_perceptual_distance …"""
-    trials: pd.DataFrame
-    """A row a trial of the sweep."""
+    sweep: Sweep
+    """What `tune` found."""
     windows: pd.DataFrame
     """A row a test window and model."""
     rollout: pd.DataFrame
@@ -97,7 +114,7 @@ def read_inputs(root: Path) -> Inputs:
         receipt=_json(root / "results/register/receipt.json", "register"),
         model=_json(root / "models/trained/model.json", "train"),
         training=_lines(root / "models/trained/metrics.jsonl", "train"),
-        trials=_table(root / "data/tune/trials.parquet", "tune"),
+        sweep=_sweep(root / "results/tune", home(root) / "tune"),
         windows=_table(root / "data/evaluation/windows.parquet", "evaluate"),
         rollout=_table(root / "data/evaluation/rollout.parquet", "evaluate"),
         sources=_table(root / "data/shards/sources.parquet", "transcode"),
@@ -106,6 +123,18 @@ def read_inputs(root: Path) -> Inputs:
         restored=_if_there(root / "data/evaluation/pictures/restored.png"),
         learning=_learning(root / "models/trained/filmstrip"),
         params=params,
+    )
+
+
+def _sweep(folder: Path, storage: Path) -> Sweep:
+    notes = _json(folder / "notes.json", "sweep")
+    costs = storage / _json(folder / "summary.json", "tune").get("sweep", "unknown") / "costs.parquet"
+    return Sweep(
+        trials=_csv(folder / "trials.csv", "sweep"),
+        neighbours=_csv(folder / "neighbours.csv", "sweep"),
+        charts={name: _text(folder / f"{name}.svg", "sweep") for name in notes},
+        notes=notes,
+        costs=_table(costs, "tune") if costs.is_file() else None,
     )
 
 
@@ -136,6 +165,16 @@ def _table(path: Path, stage: str) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path} is not there: `dvc repro {stage}` makes it") from None
     except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
+
+
+def _csv(path: Path, stage: str) -> pd.DataFrame:
+    try:
+        # words that pandas takes for missing values may be values of settings
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: `dvc repro {stage}` makes it") from None
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
 
 

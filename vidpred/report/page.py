@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import math
 from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,12 +16,12 @@ from markupsafe import Markup
 from vidpred import __version__
 from vidpred.report import charts
 from vidpred.report.inputs import Inputs
+from vidpred.report.sweep_section import section
 from vidpred.training.figures import (
     BASELINES,
     FURTHER_HIGHER_IS_BETTER,
     FURTHER_UNITS,
     HIGHER_IS_BETTER,
-    NOTHING_MOVES,
     UNITS,
     gain_in_words,
     interval_of,
@@ -109,12 +107,10 @@ def _content(inputs: Inputs) -> dict[str, Any]:
     judged = verdict(inputs.metrics)
     gains = group_gains(inputs.windows, name, judged.baseline)
     set_aside = inputs.sources[inputs.sources["status"] != "kept"]
-    best = int(inputs.trials["trial"].iloc[int(inputs.trials["perceptual_distance"].argmin())])
     drawn = {
         "rollout_pd": charts.rollout_chart(inputs.rollout, models, "perceptual_distance", "PD"),
         "rollout_psnr": charts.rollout_chart(inputs.rollout, models, "psnr_db", "PSNR, dB"),
         "training": charts.training_chart(inputs.training, name),
-        "sweep": charts.sweep_chart(inputs.trials, best),
         "groups": charts.group_chart(gains, judged.baseline),
         "deciles": charts.decile_chart(inputs.deciles, models, judged.baseline),
     }
@@ -139,8 +135,7 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "groups_ahead": int((gains > 0).sum()),
         "groups": len(gains),
         "groups_still": inputs.windows["group"].nunique() - len(gains),
-        "trials": trial_rows(inputs.trials, best),
-        "sweep_still": NOTHING_MOVES if inputs.trials["val_gain"].isna().all() else "",
+        "sweep": section(inputs.sweep, inputs.params["tune"]["steps"]),
         "pictures": [
             {
                 "source": picture.source,
@@ -253,32 +248,8 @@ def lessons(inputs: Inputs) -> list[dict[str, str]]:
     ]
 
 
-def trial_rows(trials: pd.DataFrame, best: int) -> list[dict[str, Any]]:
-    """Trials of the sweep, best first, with what was drawn for each as short text; failed ones last, with why."""
-    rows = []
-    for row in trials.sort_values("perceptual_distance").to_dict("records"):
-        drawn = json.loads(row["config"]) | json.loads(row["train"])
-        failed = bool(row["error"]) or math.isnan(row["perceptual_distance"])
-        rows.append(
-            {
-                "model": row["model"],
-                "settings": ", ".join(f"{name} {_short(value)}" for name, value in drawn.items()) or "defaults",
-                "steps": int(row["step"]),
-                "failed": row["error"] or "no validation" if failed else "",
-                "distance": float(row["perceptual_distance"]),
-                "gain": float(row["val_gain"]) if pd.notna(row["val_gain"]) else None,
-                "won": row["trial"] == best,
-            }
-        )
-    return rows
-
-
 def _rounded(figures: Mapping[str, object]) -> dict[str, object]:
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _percent(value: float) -> str:
