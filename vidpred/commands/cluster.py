@@ -1,0 +1,110 @@
+"""`vidpred cluster`: a cluster of several nodes on this machine, and jobs on one elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vidpred.cluster.local import LocalCluster
+
+cluster_app = typer.Typer(
+    name="cluster",
+    help="Start, look at and end a Ray cluster of several nodes on this machine; stop a sweep that runs on a cluster "
+    "elsewhere. Clusters of real machines: docs/clusters.md.",
+    epilog='Examples: `eval "$(vidpred cluster up --nodes 3)" && dvc repro tune`; `vidpred cluster status`; '
+    "`vidpred cluster down`",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+Name = Annotated[str, typer.Option("--name", help="Of the cluster; several live side by side.")]
+
+
+@cluster_app.command(
+    epilog='Examples: `vidpred cluster up --nodes 3`; `eval "$(vidpred cluster up --nodes 2 --cpus-per-node 1)"`'
+)
+def up(
+    nodes: Annotated[int, typer.Option(min=1, max=64, help="How many, the head among them.")] = 2,
+    cpus_per_node: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Default: this machine's cores, shared out.")
+    ] = None,
+    name: Name = "default",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait until all nodes are there.")] = 180,
+) -> None:
+    """Start a cluster (or what is missing of it) and print the exports that make `dvc repro` use it.
+
+    Only its own token opens it. It stays until `vidpred cluster down`.
+    """
+    from rich.console import Console
+
+    from vidpred.cluster import local
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    console = Console(stderr=True, highlight=False)
+    with console.status(f"starting {nodes} nodes"):
+        cluster = local.up(name, nodes=nodes, cpus_per_node=cpus_per_node, seconds=timeout)
+    for key, value in cluster.exports().items():
+        typer.echo(f"export {key}={shlex.quote(value)}")
+    console.print(
+        f"cluster {cluster.name} is up: {nodes} nodes of {cluster.cpus_per_node} CPUs. With the lines above `dvc repro` "
+        f"uses it; as a job, as from another machine: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
+        soft_wrap=True,
+    )
+
+
+@cluster_app.command(epilog="Example: `vidpred cluster status`")
+def status() -> None:
+    """Show the clusters that were started here: nodes, resources, who is alive. Exit code 1 if a node is missing."""
+    from vidpred.cluster import local
+
+    clusters = local.remembered()
+    if not clusters:
+        typer.echo("no cluster was started here: `vidpred cluster up`")
+    raise typer.Exit(0 if all([_show(cluster) for cluster in clusters]) else 1)
+
+
+def _show(cluster: LocalCluster) -> bool:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vidpred.cluster.local import nodes_of
+
+    seen = nodes_of(cluster)
+    by_id = {node["node_id"]: node for node in seen or []}
+    table = Table(title=f"cluster {cluster.name}", title_justify="left")
+    for column in ("node", "state", "node id", "pid"):
+        table.add_column(column)
+    for column in ("CPUs", "GPUs", "memory, GiB"):
+        table.add_column(column, justify="right")
+    whole = True
+    for node in cluster.nodes:
+        known = by_id.get(node.node_id, {})
+        state = str(known.get("state", "no answer" if seen is None else "not there")).lower()
+        if node.process() is None:
+            state = "dead"
+        whole &= state == "alive"
+        there = known.get("resources_total") or {}
+        table.add_row(
+            node.name, state, node.node_id[:12], str(node.pid), f"{there.get('CPU', 0):g}",
+            f"{there.get('GPU', 0):g}", f"{there.get('memory', 0) / 2**30:.1f}",
+        )  # fmt: skip
+    console = Console(highlight=False)
+    console.print(table)
+    for key, value in cluster.exports().items():
+        console.print(f"export {key}={shlex.quote(value)}", soft_wrap=True)
+    console.print(f"job server and dashboard: {cluster.job_server}", soft_wrap=True)
+    if not whole:
+        console.print(f"what is missing is started again by `vidpred cluster up --nodes {len(cluster.nodes)}`")
+    return whole
+
+
+@cluster_app.command(epilog="Examples: `vidpred cluster down`; `vidpred cluster down --name other`")
+def down(name: Name = "default") -> None:
+    """End every process of a cluster and remove its files. Sweeps on it go on with the next `dvc repro`, elsewhere."""
+    from vidpred.cluster import local
+
+    ended = local.down(name)
+    typer.echo(f"cluster {name} is down: {ended} processes ended")
