@@ -1,14 +1,19 @@
 """tune: a Ray Tune search over models and their hyperparameters."""
 
+import sys
 from pathlib import Path
 
 from vidpred.cluster.connect import connected
+from vidpred.cluster.remote import job_server, run_stage_elsewhere
 from vidpred.config import load_params
 from vidpred.tuning.sweep import sweep
 from vidpred.workspace import home, locked, run_stage, stage_key, write_json
 
 
 def main() -> None:
+    if url := job_server():
+        run_stage_elsewhere("tune", url, sys.argv[1:])
+        return
     params = load_params()
     key = stage_key("tune")
     storage = home() / "tune"

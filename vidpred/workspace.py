@@ -81,6 +81,11 @@ def _content(path: Path) -> object:
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
 
+def content_id(path: Path) -> str:
+    """16 hex digits over the content of a file or folder; of a folder of shards over its `data_id`."""
+    return digest(_content(path))[:16]
+
+
 def stage_key(stage: str, *, root: Path | None = None) -> str:
     """The key of a stage's resumable work: 16 hex digits over what dvc.yaml makes it depend on.
 

@@ -62,7 +62,7 @@ def connected() -> Iterator[None]:
 def _send_token() -> None:
     """Ray reads the mode once, where it is imported; and it asks the cluster before it thinks of a token itself."""
     os.environ["RAY_AUTH_MODE"] = "token"
-    from ray._raylet import Config
+    from ray._raylet import Config  # type: ignore[attr-defined]  # its stubs leave it out
 
     Config.initialize("")
 
@@ -85,7 +85,9 @@ def _init(address: str) -> None:
         ray.shutdown()
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address:
-            raise UserError(f"the Ray cluster at {address} cannot be used ({why}): look at `ray status` there") from None
+            raise UserError(
+                f"the Ray cluster at {address} cannot be used ({why}): look at `ray status` there"
+            ) from None
         raise UserError(
             f"Ray does not start on this machine ({why}): free memory and disk, or set RAY_ADDRESS to a cluster"
         ) from None

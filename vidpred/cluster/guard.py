@@ -63,10 +63,14 @@ def check_cluster(address: str) -> bool:
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except OSError as error:
-        raise UserError(f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error}): {_HINT}") from None
+        raise UserError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error}): {_HINT}"
+        ) from None
     if os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true"):  # certificates on both sides: nobody else gets in
         return token() is not None
-    return _judge(address, host, bare=_ask_control(address, None), with_token=lambda known: _ask_control(address, known))
+    return _judge(
+        address, host, bare=_ask_control(address, None), with_token=lambda known: _ask_control(address, known)
+    )
 
 
 def check_job_server(url: str) -> bool:
@@ -136,7 +140,9 @@ def _ask_job_server(url: str, known: str | None) -> Answer:
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/version", headers=headers(known), timeout=PROBE_SECONDS)
     except httpx.HTTPError as error:
-        raise UserError(f"no Ray job server answers at RAY_ADDRESS={url} ({' '.join(str(error).split())}): {_HINT}") from None
+        raise UserError(
+            f"no Ray job server answers at RAY_ADDRESS={url} ({' '.join(str(error).split())}): {_HINT}"
+        ) from None
     if answer.status_code in (401, 403):
         return "refused"
     return "welcome" if answer.is_success and "ray_version" in answer.text else "silent"

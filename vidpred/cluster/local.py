@@ -169,7 +169,9 @@ def down(name: str) -> int:
         cluster = next((one for one in remembered() if one.name == name), None)
         if cluster is None:
             known = ", ".join(one.name for one in remembered())
-            raise UserError(f"no cluster {name} was started here ({f'there are: {known}' if known else 'there is none'})")
+            raise UserError(
+                f"no cluster {name} was started here ({f'there are: {known}' if known else 'there is none'})"
+            )
         return _end(cluster)
 
 

@@ -49,8 +49,8 @@ def up(
     for key, value in cluster.exports().items():
         typer.echo(f"export {key}={shlex.quote(value)}")
     console.print(
-        f"cluster {cluster.name} is up: {nodes} nodes of {cluster.cpus_per_node} CPUs. With the lines above `dvc repro` "
-        f"uses it; as a job, as from another machine: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
+        f"cluster {cluster.name} is up: {nodes} nodes of {cluster.cpus_per_node} CPUs. `dvc repro` uses it with "
+        f"these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
         soft_wrap=True,
     )
 
@@ -63,7 +63,8 @@ def status() -> None:
     clusters = local.remembered()
     if not clusters:
         typer.echo("no cluster was started here: `vidpred cluster up`")
-    raise typer.Exit(0 if all([_show(cluster) for cluster in clusters]) else 1)
+    whole = [_show(cluster) for cluster in clusters]
+    raise typer.Exit(0 if all(whole) else 1)
 
 
 def _show(cluster: LocalCluster) -> bool:
@@ -108,3 +109,50 @@ def down(name: Name = "default") -> None:
 
     ended = local.down(name)
     typer.echo(f"cluster {name} is down: {ended} processes ended")
+
+
+@cluster_app.command(epilog="Example: `RAY_ADDRESS=http://head:8265 vidpred cluster jobs`")
+def jobs() -> None:
+    """List the sweeps that run or ran as jobs on the cluster whose job server RAY_ADDRESS names."""
+    from vidpred.cluster.jobs import JobServer
+
+    found = JobServer(_job_server()).jobs()
+    for job in found:
+        typer.echo(f"{job.name}  {job.state}")
+    if not found:
+        typer.echo("no jobs of ours there")
+
+
+@cluster_app.command(
+    "stop-job",
+    epilog="Examples: `RAY_ADDRESS=http://head:8265 vidpred cluster stop-job`, which stops the only one that runs; "
+    "`vidpred cluster stop-job 1f0c62a9b7d3e845-2`",
+)
+def stop_job(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="As `vidpred cluster jobs` names it, or its key.")
+    ] = None,
+) -> None:
+    """Stop a sweep that runs as a job. What its trials saved stays: the next `dvc repro` goes on from there."""
+    from vidpred.cluster.jobs import JobServer
+    from vidpred.errors import UserError
+
+    server = JobServer(_job_server())
+    running = [one for one in server.jobs() if one.alive]
+    wanted = [one for one in running if job in (None, one.name, one.key)]
+    names = ", ".join(one.name for one in running) or "none"
+    if len(wanted) != 1:
+        raise UserError(
+            f"say which of the running jobs to stop ({names})" if job is None else f"no job {job} runs ({names})"
+        )
+    typer.echo(f"job {wanted[0].name} is {server.stop(wanted[0].name).state}")
+
+
+def _job_server() -> str:
+    from vidpred.cluster.remote import job_server
+    from vidpred.errors import UserError
+
+    url = job_server()
+    if url is None:
+        raise UserError("set RAY_ADDRESS to the cluster's job server, such as http://head:8265")
+    return url
