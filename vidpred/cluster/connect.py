@@ -7,10 +7,12 @@ import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from vidpred.cluster.guard import address_kind, check_cluster
+from vidpred.cluster.guard import NotThereError, address_kind, check_cluster
 from vidpred.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,34 @@ def connected() -> Iterator[None]:
         import ray
 
         ray.shutdown()
+
+
+def wait_for_nodes(nodes: int, *, seconds: float) -> int:
+    """Waits until the cluster of `RAY_ADDRESS` has so many nodes; returns how many there are.
+
+    Raises:
+        UserError: it has fewer when the time is over, or it may not be used.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with connected():
+                import ray
+
+                while (there := _alive(ray.nodes())) < nodes and time.monotonic() < deadline:
+                    time.sleep(0.5)
+        except UserError as error:
+            if not isinstance(error, NotThereError) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+            continue
+        if there < nodes:
+            raise UserError(f"{there} of {nodes} nodes came within {seconds:g} s: look at the logs of the others")
+        return there
+
+
+def _alive(nodes: list[dict[str, Any]]) -> int:
+    return sum(bool(node["Alive"]) for node in nodes)
 
 
 def _send_token() -> None:

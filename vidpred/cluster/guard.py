@@ -24,6 +24,11 @@ _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 """Of Ray's control service; every driver asks it first."""
 _HINT = "start it, or unset RAY_ADDRESS to use this machine"
 
+
+class NotThereError(UserError):
+    """Nothing answers, or what answers is not ready."""
+
+
 Answer = Literal["welcome", "refused", "silent"]
 
 
@@ -104,7 +109,9 @@ def headers(known: str | None) -> dict[str, str]:
 
 def _judge(address: str, host: str, *, bare: Answer, with_token: Callable[[str], Answer]) -> bool:
     if bare == "silent":
-        raise UserError(f"what answers at RAY_ADDRESS={address} is no Ray cluster, or one that does not start: {_HINT}")
+        raise NotThereError(
+            f"what answers at RAY_ADDRESS={address} is no Ray cluster, or one that does not start: {_HINT}"
+        )
     if bare == "welcome":
         if is_loopback(host) or allowed_open():
             return False

@@ -6,7 +6,7 @@ looks for them, runs the stage, and leaves its outputs and its record in the sto
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import subprocess
 import sys
@@ -15,53 +15,42 @@ from pathlib import Path
 import yaml
 
 from vidpred.cluster.parcels import bring, files_below, send
-from vidpred.cluster.remote import RECORDS, input_folder, outputs, results_folder
+from vidpred.cluster.remote import RECORDS, TASK, input_folder, outputs, results_folder
 from vidpred.data.storage import Storage, fetch_shards
 from vidpred.errors import UserError
 from vidpred.workspace import content_id, home, locked, run_stage, stage_key
 
 
 def main() -> None:
-    options = _options()
+    (name,) = sys.argv[1:]
+    task = json.loads(Path(TASK).read_text())
+    stage = task["stage"]
     if not os.environ.get("VIDPRED_HOME"):
         raise UserError(
             "the cluster's nodes have no VIDPRED_HOME: start Ray on them with it set to a folder that all of them share"
         )
-    place = Storage(options.storage)
-    for given in options.input:
-        path, _, known = given.partition("=")
+    place = Storage(task["storage"])
+    for path, known in task["inputs"].items():
         _link(path, known, place)
-    found = stage_key(options.stage)
-    if found != options.key:
+    found = stage_key(stage)
+    if found != task["key"]:
         raise UserError(
-            f"the key of {options.stage} is {found} here and {options.key} where it was asked for: the "
+            f"the key of {stage} is {found} here and {task['key']} where it was asked for: the "
             "same vidpred must be there"
         )
-    done = subprocess.run([sys.executable, "-m", f"stages.{options.stage}", *options.arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *task["arguments"]], check=False)
     if done.returncode != 0:
         sys.exit(done.returncode if done.returncode > 0 else 128 - done.returncode)
-    spec = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][options.stage]
+    spec = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
     files: dict[str, Path] = {}
     for path in outputs(spec):
         if Path(path).is_dir():
             files |= {f"outputs/{path}/{name}": found for name, found in files_below(Path(path)).items()}
         else:
             files[f"outputs/{path}"] = Path(path)
-    record = files_below(home() / options.stage / options.key)
+    record = files_below(home() / stage / task["key"])
     files |= {f"record/{name}": path for name, path in record.items() if _is_record(name)}
-    send(files, place, results_folder(options.job, options.asked))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage")
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--job", required=True)
-    parser.add_argument("--asked", required=True)
-    parser.add_argument("--storage", required=True)
-    parser.add_argument("--input", action="append", default=[], metavar="PATH=ID")
-    parser.add_argument("arguments", nargs="*")
-    return parser.parse_args()
+    send(files, place, results_folder(name, task["asked"]))
 
 
 def _link(path: str, known: str, place: Storage) -> None:
@@ -81,8 +70,6 @@ def _link(path: str, known: str, place: Storage) -> None:
 
 
 def _bring_shards(place: Storage, folder: Path) -> None:
-    import json
-
     fetch_shards(f"{place.url}/shards/{json.loads((folder / 'meta.json').read_text())['data_id']}", folder)
 
 

@@ -71,7 +71,7 @@ class Order:
 
     key: str
     command: Sequence[str]
-    """Run in a copy of `code`. `{name}` in it becomes the job's name."""
+    """Run in a copy of `code`, with the job's name as its last word."""
     code: Path
     """Folder that is sent to the nodes: small, never data."""
     asked: str
@@ -92,9 +92,10 @@ class JobServer:
         self.protected = check_job_server(self.url)
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.WARNING)  # of uploads and sockets
         with self._told("asking for its version"):
             self._client = JobSubmissionClient(self.url, headers=headers(token() if self.protected else None))
+        for logger in ("ray.dashboard", "ray._private.runtime_env"):  # of uploads and sockets
+            logging.getLogger(logger).setLevel(logging.WARNING)
 
     def jobs(self) -> list[Job]:
         """All that have a name like ours, oldest first."""
@@ -114,7 +115,7 @@ class JobServer:
             with self._told(f"submitting {name}"):
                 self._client.submit_job(
                     submission_id=name,
-                    entrypoint=shlex.join(word.replace("{name}", name) for word in order.command),
+                    entrypoint=shlex.join([*order.command, name]),
                     runtime_env={"working_dir": str(order.code), "env_vars": dict(order.env)},
                     metadata={"vidpred": order.key, "asked": order.asked},
                 )

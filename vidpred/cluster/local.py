@@ -74,7 +74,7 @@ class LocalCluster:
     job_port: int
     """Of the dashboard and job server."""
     temporary: str
-    """Sockets and logs of Ray."""
+    """Sockets and logs of Ray, a folder for each node."""
     cpus_per_node: int
     nodes: list[NodeProcess] = field(default_factory=list)
 
@@ -150,7 +150,7 @@ def up(name: str, *, nodes: int, cpus_per_node: int | None = None, seconds: floa
                 earlier = {node["node_id"] for node in (number and nodes_of(cluster)) or []}
                 cluster.nodes[number : number + 1] = [_start(cluster, number, nodes)]
                 cluster.save()
-                # one after the other: two that start at once may choose the same names for their sockets
+                # one after the other: Ray gives a raylet 30 seconds, which several at once exceed on a small machine
                 cluster.nodes[number].node_id = _came(cluster, cluster.nodes[number], earlier, deadline, seconds)
                 cluster.save()
         except BaseException:
@@ -232,6 +232,8 @@ def _start(cluster: LocalCluster, number: int, nodes: int) -> NodeProcess:
         "max-worker-port": 0,
         "dashboard-agent-listen-port": 0,
         "include-log-monitor": "false",
+        # of its own: nodes that share one unpack the code of jobs over each other
+        "temp-dir": f"{cluster.temporary}/{number}",
     }
     if number == 0:
         (client_port,) = _free_ports(1)
@@ -240,7 +242,6 @@ def _start(cluster: LocalCluster, number: int, nodes: int) -> NodeProcess:
             "dashboard-host": "127.0.0.1",
             "dashboard-port": cluster.job_port,
             "ray-client-server-port": client_port,
-            "temp-dir": cluster.temporary,
         }
     else:
         options["address"] = cluster.address

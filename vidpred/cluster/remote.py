@@ -24,12 +24,24 @@ from vidpred.cluster.parcels import bring, files_below, is_there, send
 from vidpred.config import load_params
 from vidpred.data.storage import Storage, push_shards
 from vidpred.errors import UserError
-from vidpred.workspace import content_id, digest, file_sha256, find_root, fresh_folder, home, locked, stage_key
+from vidpred.workspace import (
+    content_id,
+    digest,
+    file_sha256,
+    find_root,
+    fresh_folder,
+    home,
+    locked,
+    stage_key,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
 RECORDS = (".json", ".jsonl", ".yaml", ".csv", ".parquet")
 """Files in the folder of a stage's resumable work that come back with the results: what happened, not checkpoints."""
+TASK = "job.json"
+"""Beside the code: what the job is to do."""
 _NOT_SENT = shutil.ignore_patterns("__pycache__", "*.pyc")
 _PASSED_ON = ("MLFLOW_EXPERIMENT_NAME",)
 
@@ -76,17 +88,18 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
         if latest is None or not latest.alive:
             _send_inputs(root, inputs, place)
         _pack(root, specs, stage, Path(code))
+        task = {
+            "stage": stage, "key": key, "arguments": list(arguments), "storage": place.url, "inputs": inputs,
+            "asked": asked,
+        }  # fmt: skip
+        write_json(Path(code) / TASK, task)
         order = Order(
             key=key,
-            command=[
-                "python", "-m", "vidpred.cluster.job", stage, "--key", key, "--job", "{name}", "--asked", asked,
-                "--storage", place.url, *(f"--input={path}={known}" for path, known in inputs.items()),
-                "--", *arguments,
-            ],
+            command=["python", "-m", "vidpred.cluster.job"],
             code=Path(code),
             asked=asked,
             env=_environment(server),
-        )  # fmt: skip
+        )
         job = run_job(server, order, found=lambda job: is_there(place, results_of(job)))
         _take(root, specs, stage, place, results_of(job), home(root) / stage / key)
 

@@ -111,6 +111,22 @@ def down(name: Name = "default") -> None:
     typer.echo(f"cluster {name} is down: {ended} processes ended")
 
 
+@cluster_app.command(epilog="Example: `RAY_ADDRESS=node1:6379 vidpred cluster wait --nodes 4`")
+def wait(
+    nodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds.")] = 300,
+) -> None:
+    """Wait until the cluster of RAY_ADDRESS has so many nodes, as a script does that starts them one by one."""
+    import os
+
+    from vidpred.cluster.connect import wait_for_nodes
+    from vidpred.errors import UserError
+
+    if not os.environ.get("RAY_ADDRESS"):
+        raise UserError("set RAY_ADDRESS to the cluster that is waited for, host:port")
+    typer.echo(f"{wait_for_nodes(nodes, seconds=timeout)} nodes are there")
+
+
 @cluster_app.command(epilog="Example: `RAY_ADDRESS=http://head:8265 vidpred cluster jobs`")
 def jobs() -> None:
     """List the sweeps that run or ran as jobs on the cluster whose job server RAY_ADDRESS names."""
