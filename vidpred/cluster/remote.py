@@ -87,7 +87,7 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
         inputs = _inputs(root, specs, stage)
         if latest is None or not latest.alive:
             _send_inputs(root, inputs, place)
-        _pack(root, specs, stage, Path(code))
+        pack(root, specs, stage, Path(code))
         task = {
             "stage": stage, "key": key, "arguments": list(arguments), "storage": place.url, "inputs": inputs,
             "asked": asked,
@@ -150,7 +150,7 @@ def input_folder(path: str, known: str) -> str:
     return f"remote/inputs/{Path(path).name}-{known}"
 
 
-def _pack(root: Path, specs: Mapping[str, Mapping[str, Any]], stage: str, into: Path) -> None:
+def pack(root: Path, specs: Mapping[str, Mapping[str, Any]], stage: str, into: Path) -> None:
     """Copies the code and what the stage's key is made of, but no data."""
     made = {path for spec in specs.values() for path in outputs(spec)}
     wanted = ["vidpred", "stages", "params.yaml", "dvc.yaml"]
