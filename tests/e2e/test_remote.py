@@ -74,6 +74,7 @@ def test_a_killed_looker_on_comes_back_to_the_running_job(project: Project, clus
     record = project.folder / "runs/tune" / name.rpartition("-")[0]
     assert list(record.rglob("*.json")), "the record of the sweep must come too"
     assert not list(record.rglob("*.safetensors")), "checkpoints stay where they are"
+    assert not list((project.folder / "runs").glob("results-*"))
     assert "didn't change" in project.run("dvc", "repro", "tune").splitlines()[-2]
 
 

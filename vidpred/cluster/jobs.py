@@ -94,8 +94,9 @@ class JobServer:
 
         with self._told("asking for its version"):
             self._client = JobSubmissionClient(self.url, headers=headers(token() if self.protected else None))
-        for logger in ("ray.dashboard", "ray._private.runtime_env"):  # of uploads and sockets
-            logging.getLogger(logger).setLevel(logging.WARNING)
+        for logger in ("dashboard_sdk", "job.sdk"):  # of uploads and sockets
+            logging.getLogger(f"ray.dashboard.modules.{logger}").setLevel(logging.WARNING)
+        logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
 
     def jobs(self) -> list[Job]:
         """All that have a name like ours, oldest first."""

@@ -38,8 +38,11 @@ from vidpred.workspace import (
 
 log = logging.getLogger(__name__)
 
-RECORDS = (".json", ".jsonl", ".yaml", ".csv", ".parquet")
-"""Files in the folder of a stage's resumable work that come back with the results: what happened, not checkpoints."""
+RECORD = ("*.json", "*.yaml", "*.parquet", "trials/*/*.json", "trials/*/*.jsonl")
+"""In the folder of a stage's resumable work: what comes back with the results. Checkpoints stay."""
+NOT_RECORD = "driver-*.json"
+"""Who holds the folder, over there or here."""
+ELSEWHERE = "-elsewhere"
 TASK = "job.json"
 """Beside the code: what the job is to do."""
 _NOT_SENT = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -59,7 +62,8 @@ def job_server() -> str | None:
 def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> None:
     """Runs a stage as a job and brings its outputs, as if it had run here; attaches to one that runs already.
 
-    Its record comes to `VIDPRED_HOME/<stage>/<key>/` of this machine. Ctrl-C leaves the job alone.
+    Its record comes to `VIDPRED_HOME/<stage>/<key>/` of this machine, or beside it where the same work was begun
+    here too. Ctrl-C leaves the job alone.
 
     Args:
         stage: Name in dvc.yaml.
@@ -74,7 +78,7 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
     server = JobServer(url)
     key = stage_key(stage, root=root)
     specs: dict[str, dict[str, Any]] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    asked = digest([file_sha256(root / "params.yaml"), key, list(arguments)])[:16]
+    asked = _asked(root, specs[stage], arguments)
 
     def results_of(job: Job) -> str:
         return results_folder(job.name, asked)
@@ -100,8 +104,24 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
             asked=asked,
             env=_environment(server),
         )
-        job = run_job(server, order, found=lambda job: is_there(place, results_of(job)))
-        _take(root, specs, stage, place, results_of(job), home(root) / stage / key)
+        # what a command line asks for is done each time
+        job = run_job(server, order, found=lambda job: not arguments and is_there(place, results_of(job)))
+        record = home(root) / stage / key
+        if any(record.glob(NOT_RECORD)):
+            record = record.with_name(f"{key}{ELSEWHERE}")
+        _take(root, outputs(specs[stage]), place, results_of(job), record)
+
+
+def _asked(root: Path, spec: Mapping[str, Any], arguments: Sequence[str]) -> str:
+    """Digest of what decides what a job does, the budget included."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    wanted: list[Any] = [params.get("resources"), list(arguments)]
+    for name in spec.get("params", []):
+        value: Any = params
+        for part in name.split("."):
+            value = value[part]
+        wanted.append([name, value])
+    return digest(wanted)[:16]
 
 
 def results_folder(job: str, asked: str) -> str:
@@ -177,19 +197,21 @@ def _environment(server: JobServer) -> dict[str, str]:
     return passed | {"PYTHONUNBUFFERED": "1", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def _take(
-    root: Path, specs: Mapping[str, Mapping[str, Any]], stage: str, place: Storage, folder: str, record: Path
-) -> None:
+def _take(root: Path, written: Sequence[str], place: Storage, folder: str, record: Path) -> None:
     """Puts what a job wrote where the stage would have."""
     with tempfile.TemporaryDirectory(prefix="results-", dir=home(root)) as scratch:
         names = bring(place, folder, Path(scratch))
-        for path in outputs(specs[stage]):
+        for path in written:
             if (Path(scratch) / "outputs" / path).is_dir():
                 fresh_folder(root / path)
         for name in names:
             kind, _, path = name.partition("/")
+            if kind == "outputs" and not any(path == one or path.startswith(f"{one}/") for one in written):
+                raise UserError(f"{place.url}/{folder} has {path}, which is no output of the stage: delete it there")
             target = (root if kind == "outputs" else record) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             shutil.move(Path(scratch) / name, target)
-    log.info("the results of %s are here", folder.rpartition("/")[2])
+    log.info("the results of %s are here", folder.rpartition("/")[2].rpartition("-")[0])
+    if record.name.endswith(ELSEWHERE) and record.is_dir():
+        log.warning("this was begun here too: the job's own record is in %s", record)
