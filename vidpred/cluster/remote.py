@@ -27,7 +27,6 @@ from vidpred.errors import UserError
 from vidpred.workspace import (
     content_id,
     digest,
-    file_sha256,
     find_root,
     fresh_folder,
     home,
