@@ -169,6 +169,15 @@ def test_one_that_does_not_start_in_time_says_so_and_leaves_nothing(tmp_path: Pa
     assert "no cluster was started here" in cluster("status", home=tmp_path).stdout
 
 
+def test_ray_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(NODES_OF_TASKS, home=tmp_path, env={"RAY_TMPDIR": str(tmp_path / "file")})
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "Ray does not start on this machine" in line
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def open_port() -> Iterator[int]:
     """Of a cluster that wants no token."""

@@ -145,6 +145,8 @@ class JobServer:
         Raises:
             UserError: the job server has been away for a minute. The job goes on.
         """
+        import aiohttp
+
         seen = 0
         if not from_start:
             with self._told(f"reading the log of {name}"):
@@ -159,7 +161,7 @@ class JobServer:
                 if not job.alive:
                     return job
                 lost = None
-            except (UserError, OSError, RuntimeError) as error:  # also aiohttp's, which are OSErrors
+            except (UserError, OSError, RuntimeError, aiohttp.ClientError) as error:
                 lost = lost or time.monotonic()
                 if time.monotonic() - lost > _PATIENCE_SECONDS:
                     raise UserError(

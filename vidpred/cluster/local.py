@@ -1,17 +1,11 @@
 """A cluster of several nodes on this machine: real raylets, token authentication, ports of its own.
 
-    VIDPRED_HOME/cluster/<name>/
-        state.json      addresses, and the processes by pid and start time
-        token           what the cluster wants of whoever speaks with it; mode 600
-        head.log, node-<n>.log
-
-Several live side by side. All that a cluster starts carries its folder of sockets in `VIDPRED_CLUSTER`, so that `down`
+Several live side by side; what is known of them is in `VIDPRED_HOME/cluster/` (local_state.py). All that a cluster starts carries its folder of sockets in `VIDPRED_CLUSTER`, so that `down`
 finds what is left even where a parent was killed.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -23,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Set
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,88 +24,17 @@ import httpx
 import psutil
 
 from vidpred.cluster.guard import headers
+from vidpred.cluster.local_state import LocalCluster, NodeProcess, clusters_folder, remembered
 from vidpred.errors import UserError
-from vidpred.workspace import cores, home, locked, write_json
+from vidpred.workspace import cores, home, locked
 
 _MARK = "VIDPRED_CLUSTER"
-_LONGEST = 30
-"""Characters of a folder for sockets: Ray adds some 70, and a socket's path may have 107."""
+_LONGEST = 20
+"""Characters of the folder for temporary files: we and Ray add some 80, and a socket's path may have 107."""
 _GRACE_SECONDS = 15
 _STORE_SHARE = 0.25
 """Of the machine's memory, for the object stores of all nodes together."""
 _LEAST_STORE = 100 << 20
-
-
-@dataclass
-class NodeProcess:
-    """`ray start --block` of a node."""
-
-    name: str
-    pid: int
-    started: float
-    """Seconds since the epoch: a pid is used again some day."""
-    node_id: str = ""
-    """Ray's; "" until it is there."""
-
-    def process(self) -> psutil.Process | None:
-        """None: it is gone."""
-        try:
-            found = psutil.Process(self.pid)
-            alive = abs(found.create_time() - self.started) < 1 and found.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return None
-        return found if alive else None
-
-
-@dataclass
-class LocalCluster:
-    """What is remembered of a cluster."""
-
-    name: str
-    port: int
-    """Of the control service."""
-    job_port: int
-    """Of the dashboard and job server."""
-    temporary: str
-    """Sockets and logs of Ray, a folder for each node."""
-    cpus_per_node: int
-    nodes: list[NodeProcess] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def job_server(self) -> str:
-        return f"http://127.0.0.1:{self.job_port}"
-
-    @property
-    def folder(self) -> Path:
-        return clusters_folder() / self.name
-
-    def exports(self) -> dict[str, str]:
-        """The environment in which programs find the cluster."""
-        return {
-            "RAY_ADDRESS": self.address,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
-        }
-
-    def save(self) -> None:
-        write_json(self.folder / "state.json", asdict(self))
-
-
-def clusters_folder() -> Path:
-    return home() / "cluster"
-
-
-def remembered() -> list[LocalCluster]:
-    """The clusters of this VIDPRED_HOME, by name."""
-    found = []
-    for path in sorted(clusters_folder().glob("*/state.json")):
-        known = json.loads(path.read_text())
-        found.append(LocalCluster(**known | {"nodes": [NodeProcess(**node) for node in known["nodes"]]}))
-    return found
 
 
 def up(name: str, *, nodes: int, cpus_per_node: int | None = None, seconds: float = 180) -> LocalCluster:
@@ -200,7 +122,7 @@ def _planned(name: str, cpus_per_node: int) -> LocalCluster:
     (folder / "token").touch(mode=0o600)
     (folder / "token").write_text(secrets.token_hex(32))
     below = tempfile.gettempdir()
-    temporary = tempfile.mkdtemp(prefix="vp-", dir=below if len(below) <= _LONGEST - 12 else "/tmp")
+    temporary = tempfile.mkdtemp(prefix="vp-", dir=below if len(below) <= _LONGEST else "/tmp")
     port, job_port = _free_ports(2)
     return LocalCluster(
         name=name, port=port, job_port=job_port, temporary=temporary, cpus_per_node=cpus_per_node

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from vidpred.cluster.local import LocalCluster
+    from vidpred.cluster.local_state import LocalCluster
 
 cluster_app = typer.Typer(
     name="cluster",
@@ -58,9 +58,9 @@ def up(
 @cluster_app.command(epilog="Example: `vidpred cluster status`")
 def status() -> None:
     """Show the clusters that were started here: nodes, resources, who is alive. Exit code 1 if a node is missing."""
-    from vidpred.cluster import local
+    from vidpred.cluster.local_state import remembered
 
-    clusters = local.remembered()
+    clusters = remembered()
     if not clusters:
         typer.echo("no cluster was started here: `vidpred cluster up`")
     whole = [_show(cluster) for cluster in clusters]
