@@ -1,6 +1,6 @@
 """A cluster of several nodes on this machine: real raylets, token authentication, ports of its own.
 
-Several live side by side; what is known of them is in `VIDPRED_HOME/cluster/` (local_state.py). All that a cluster starts
+Several live side by side; what is known of them is in `VIDPRED_HOME/cluster/` (local_state.py). All that one starts
 carries its folder of sockets in `VIDPRED_CLUSTER`, so that `down` finds what is left even where a parent was killed.
 """
 
