@@ -200,7 +200,7 @@ def open_port() -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
+    while not listens(port):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     yield port
@@ -209,6 +209,11 @@ def open_port() -> Iterator[int]:
     process.wait(60)
     for member in psutil.wait_procs(family, timeout=30)[1]:
         member.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def outward_address() -> str | None:
