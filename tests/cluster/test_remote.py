@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vidpred.cluster.jobs import Screen
 from vidpred.cluster.parcels import bring, files_below, is_there, send
 from vidpred.cluster.remote import job_server, outputs, pack, run_stage_elsewhere
 from vidpred.data.storage import Storage
@@ -91,6 +92,17 @@ def test_the_key_is_the_same_where_the_code_went(project: Path, tmp_path: Path) 
 def test_outputs_are_those_of_dvc_yaml(root: Path) -> None:
     spec = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["tune"]
     assert {"data/tune", "results/tune/best.yaml", "results/tune/summary.json"} <= set(outputs(spec))
+
+
+def test_a_log_that_is_read_again_is_not_shown_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.show_end("".join(f"line {number}\n" for number in range(100)))
+    assert capsys.readouterr().err.splitlines() == [f"line {number}" for number in range(80, 100)]
+    log = "".join(f"line {number}\n" for number in range(103))
+    for _ in range(2):  # the second time, after the connection was lost
+        for at in range(0, len(log), 50):
+            screen.show(log[at : at + 50], at)
+    assert capsys.readouterr().err.splitlines() == ["line 100", "line 101", "line 102"]
 
 
 def test_only_a_job_server_makes_a_job(monkeypatch: pytest.MonkeyPatch) -> None:

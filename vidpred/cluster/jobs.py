@@ -147,16 +147,14 @@ class JobServer:
         """
         import aiohttp
 
-        seen = 0
+        screen = Screen()
         if not from_start:
             with self._told(f"reading the log of {name}"):
-                said = self._client.get_job_logs(name)
-            seen = len(said)
-            sys.stderr.write("".join(said.splitlines(keepends=True)[-_LAST_LINES:]))
+                screen.show_end(self._client.get_job_logs(name))
         lost: float | None = None
         while True:
             try:
-                seen = asyncio.run(self._tail(name, seen))
+                asyncio.run(self._tail(name, screen))
                 job = self.state(name)
                 if not job.alive:
                     return job
@@ -184,15 +182,11 @@ class JobServer:
             lines = [line for line in self._client.get_job_logs(name).splitlines() if line.strip()]
         return lines[-1].strip() if lines else ""
 
-    async def _tail(self, name: str, seen: int) -> int:
-        """Prints what comes after the first `seen` characters; returns how many there were in all."""
-        told = 0
-        async for text in self._client.tail_job_logs(name):
-            new = text[max(0, seen - told) :]
-            told += len(text)
-            sys.stderr.write(new)
-            sys.stderr.flush()
-        return max(told, seen)
+    async def _tail(self, name: str, screen: Screen) -> None:
+        at = 0
+        async for text in self._client.tail_job_logs(name):  # each time from its start
+            screen.show(text, at)
+            at += len(text)
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -201,6 +195,25 @@ class JobServer:
         except (RuntimeError, OSError) as error:  # those of requests are OSErrors
             why = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "no reason given")
             raise UserError(f"the Ray job server at {self.url}: {what} failed ({why[:300]})") from None
+
+
+class Screen:
+    """A log on stderr, of which nothing is shown twice."""
+
+    def __init__(self) -> None:
+        self._shown = 0
+        """Characters of the log."""
+
+    def show(self, text: str, at: int) -> None:
+        """What is new in a piece that begins at a character of the log."""
+        sys.stderr.write(text[max(0, self._shown - at) :])
+        sys.stderr.flush()
+        self._shown = max(self._shown, at + len(text))
+
+    def show_end(self, text: str) -> None:
+        """The last lines of all so far."""
+        sys.stderr.write("".join(text.splitlines(keepends=True)[-_LAST_LINES:]))
+        self._shown = len(text)
 
 
 def _job(details: Any) -> Job:

@@ -6,6 +6,7 @@ carries its folder of sockets in `VIDPRED_CLUSTER`, so that `down` finds what is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -57,6 +58,7 @@ def up(name: str, *, nodes: int, cpus_per_node: int | None = None, seconds: floa
         if cluster and (not cluster.nodes or cluster.nodes[0].process() is None):
             _end(cluster)  # nothing works without its head
             cluster = None
+        new = cluster is None
         if cluster is None:
             cluster = _planned(name, cpus_per_node or max(1, cores() // nodes))
         elif len(cluster.nodes) > nodes or cpus_per_node not in (None, cluster.cpus_per_node):
@@ -66,17 +68,13 @@ def up(name: str, *, nodes: int, cpus_per_node: int | None = None, seconds: floa
             )
         deadline = time.monotonic() + seconds
         try:
+            # one after the other: Ray gives a raylet 30 seconds, which several at once exceed on a small machine
             for number in range(nodes):
-                if number < len(cluster.nodes) and cluster.nodes[number].process():
-                    continue
-                earlier = {node["node_id"] for node in (number and nodes_of(cluster)) or []}
-                cluster.nodes[number : number + 1] = [_start(cluster, number, nodes)]
-                cluster.save()
-                # one after the other: Ray gives a raylet 30 seconds, which several at once exceed on a small machine
-                cluster.nodes[number].node_id = _came(cluster, cluster.nodes[number], earlier, deadline, seconds)
-                cluster.save()
+                if number >= len(cluster.nodes) or cluster.nodes[number].process() is None:
+                    _add(cluster, number, nodes, deadline, seconds)
         except BaseException:
-            _end(cluster, keep_logs=True)
+            if new:
+                _end(cluster, keep_logs=True)
             raise
     return cluster
 
@@ -138,6 +136,21 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in held:
             one.close()
+
+
+def _add(cluster: LocalCluster, number: int, nodes: int, deadline: float, seconds: float) -> None:
+    """Starts one node and waits for it; ends it where it does not come."""
+    earlier = {node["node_id"] for node in (number and nodes_of(cluster)) or []}
+    node = _start(cluster, number, nodes)
+    cluster.nodes[number : number + 1] = [node]
+    cluster.save()
+    try:
+        node.node_id = _came(cluster, node, earlier, deadline, seconds)
+    except BaseException:
+        if process := node.process():
+            _stop([process, *process.children(recursive=True)], [process])
+        raise
+    cluster.save()
 
 
 def _start(cluster: LocalCluster, number: int, nodes: int) -> NodeProcess:
@@ -220,16 +233,8 @@ def _last_line(log_file: Path) -> str:
 
 def _end(cluster: LocalCluster, *, keep_logs: bool = False) -> int:
     family = _family(cluster)
-    for node in reversed(cluster.nodes):  # the head last
-        if process := node.process():
-            process.send_signal(signal.SIGTERM)
-    _, left = psutil.wait_procs(family, timeout=_GRACE_SECONDS)
-    for process in {*left, *_family(cluster)}:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(left, timeout=_GRACE_SECONDS)
+    _stop(family, [process for node in reversed(cluster.nodes) if (process := node.process())])  # the head last
+    _stop(_family(cluster), [])  # what was started meanwhile
     shutil.rmtree(cluster.temporary, ignore_errors=True)
     if keep_logs:
         for name in ("state.json", "token"):
@@ -237,6 +242,17 @@ def _end(cluster: LocalCluster, *, keep_logs: bool = False) -> int:
     else:
         shutil.rmtree(cluster.folder, ignore_errors=True)
     return len(family)
+
+
+def _stop(family: list[psutil.Process], parents: list[psutil.Process]) -> None:
+    """Asks parents to end with their families, and ends by force what is left."""
+    for process in parents:
+        process.send_signal(signal.SIGTERM)
+    left = psutil.wait_procs(family, timeout=_GRACE_SECONDS)[1] if parents else family
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=_GRACE_SECONDS)
 
 
 def _family(cluster: LocalCluster) -> list[psutil.Process]:

@@ -86,10 +86,8 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
         locked(home(root) / "remote" / f"{stage}-{key}"),  # not the stage's own: the job may run on this machine
         tempfile.TemporaryDirectory(prefix="vidpred-code-") as code,
     ):
-        latest = server.latest(key)
         inputs = _inputs(root, specs, stage)
-        if latest is None or not latest.alive:
-            _send_inputs(root, inputs, place)
+        _send_inputs(root, inputs, place)
         pack(root, specs, stage, Path(code))
         task = {
             "stage": stage, "key": key, "arguments": list(arguments), "storage": place.url, "inputs": inputs,
