@@ -115,7 +115,7 @@ def _init(address: str) -> None:
         ray.shutdown()
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address:
-            raise UserError(
+            raise NotThereError(
                 f"the Ray cluster at {address} cannot be used ({why}): look at `ray status` there"
             ) from None
         raise UserError(

@@ -68,7 +68,7 @@ def check_cluster(address: str) -> bool:
     try:
         socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
     except OSError as error:
-        raise UserError(
+        raise NotThereError(
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error}): {_HINT}"
         ) from None
     if os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true"):  # certificates on both sides: nobody else gets in
@@ -147,7 +147,7 @@ def _ask_job_server(url: str, known: str | None) -> Answer:
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/version", headers=headers(known), timeout=PROBE_SECONDS)
     except httpx.HTTPError as error:
-        raise UserError(
+        raise NotThereError(
             f"no Ray job server answers at RAY_ADDRESS={url} ({' '.join(str(error).split())}): {_HINT}"
         ) from None
     if answer.status_code in (401, 403):
