@@ -99,12 +99,19 @@ def predict(
     raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
 
 
-@app.command(epilog="Examples: `vidpred models`; `vidpred models --json`")
-def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """List the models that can be trained, with their parameters and operations."""
+@app.command(epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --json`")
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model: what it is, its config, what a sweep may try.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the models that can be trained, with their parameters and operations; or tell all of one."""
+    from vidpred.commands.model import show_model
     from vidpred.commands.models import show_models
 
-    show_models(as_json=as_json)
+    if name is None:
+        show_models(as_json=as_json)
+    else:
+        show_model(name, as_json=as_json)
 
 
 @app.command(epilog="Example: `vidpred doctor`; with a server: `MLFLOW_TRACKING_URI=http://host:5000 vidpred doctor`")
@@ -148,7 +155,7 @@ def ui(
 
 @app.command(epilog="Example: `vidpred check`; `make repro` does it first")
 def check() -> None:
-    """Check params.yaml, before `dvc repro` finds out: unknown, missing and impossible values, and fetch.source."""
+    """Check params.yaml, before `dvc repro` finds out: values unknown or impossible, fetch.source, the models named."""
     from vidpred.commands.check import check_project
 
     check_project()
@@ -170,8 +177,11 @@ def preset(
         typer.echo("\n".join(list_presets()))
         return
     changes = apply_preset(name, source)
-    typer.echo("\n".join(changes) if changes else "params.yaml has all of it already")
-    typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    if changes:
+        typer.echo("\n".join(changes))
+        typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    else:
+        typer.echo("params.yaml has all of it already: `dvc repro` runs it")
 
 
 data_app = typer.Typer(
@@ -342,12 +352,14 @@ for _name, _what in STAGES.items():
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="vidpred")
     except UserError as error:
         code = _fail(str(error), 1)
     except typer.TyperException as error:
-        message = error.format_message() or "nothing to do"
-        code = _fail(f"{' '.join(message.split())} See `vidpred --help`." if message else "", error.exit_code)
+        context = getattr(error, "ctx", None)  # of a usage error: the command whose help it is
+        help_of = context.command_path if context else "vidpred"
+        message = " ".join(error.format_message().split()) or "nothing to do"
+        code = _fail(f"{message}{'' if message[-1] in '.?' else '.'} See `{help_of} --help`.", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except BrokenPipeError:

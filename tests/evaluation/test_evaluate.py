@@ -55,6 +55,11 @@ def test_all_that_is_asked_for_is_in_the_figures_and_tables(digits: Path, params
     distances = {name: found["perceptual_distance"] for name, found in figures["test"].items()}
     assert figures["over_best"]["baseline"] == min(("copy_last", "flow_gate"), key=distances.__getitem__)
     assert figures["over_best"]["beats"] is False
+    for other in ("copy_last", "flow_gate"):
+        found = figures["psnr_db"][f"over_{other}"]
+        apart = figures["test"]["conv2d"]["psnr_db"] - figures["test"][other]["psnr_db"]
+        assert found["pooled"] == pytest.approx(apart)
+        assert found["pooled_interval"][0] <= apart <= found["pooled_interval"][1]
     deciles = pd.read_parquet(tmp_path / "out/deciles.parquet")
     assert deciles.groupby("model")["decile"].agg(list).to_dict() == {
         "conv2d": list(range(1, 11)),
