@@ -49,8 +49,8 @@ def up(
     for key, value in cluster.exports().items():
         typer.echo(f"export {key}={shlex.quote(value)}")
     console.print(
-        f"cluster {cluster.name} is up: {nodes} nodes of {cluster.cpus_per_node} CPUs. `dvc repro` uses it with "
-        f"these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
+        f"cluster {cluster.name} is up: {nodes} nodes, {cluster.cpus_per_node} CPU(s) each. `dvc repro` uses it "
+        f"with these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
         soft_wrap=True,
     )
 
