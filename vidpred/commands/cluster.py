@@ -50,7 +50,7 @@ def up(
         typer.echo(f"export {key}={shlex.quote(value)}")
     console.print(
         f"cluster {cluster.name} is up: {nodes} nodes, {cluster.cpus_per_node} CPU(s) each. `dvc repro` uses it "
-        f"with these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (the dashboard is there too)",
+        f"with these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (its dashboard too)",
         soft_wrap=True,
     )
 
