@@ -300,6 +300,32 @@ def submit(
     submit_model(model, name=name, output=output)
 
 
+@app.command(
+    name="leave-one-out",
+    epilog="Examples: `vidpred leave-one-out`; `vidpred leave-one-out --steps 300 --groups bikes,pancake`",
+)
+def leave_one_out(
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Leave out these only, one after the other. Default: every group of clips."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each training. Default: the budget of params.yaml.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for leave_one_out.md and .csv. Default: leave_one_out/."),
+    ] = None,
+) -> None:
+    """Train without each video (group of clips) in turn and judge on it; what is done is kept, Ctrl-C or not."""
+    from vidpred.commands.leaderboard import listed
+    from vidpred.commands.leave_one_out import leave_one_out as run
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    raise typer.Exit(run(groups=listed(groups, "--groups"), steps=steps, output=output))
+
+
 _STAGE_PANEL = "Stages"
 _STAGE_HELP = (
     "{what}\n\nRuns the stage now, whatever its state, with the params.yaml of this project. `dvc repro` runs what is "

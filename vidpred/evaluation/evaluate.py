@@ -22,7 +22,7 @@ from torch import Tensor
 from vidpred.config import Params
 from vidpred.data.clips import evaluation_windows, evenly, flow_for, make_batch, read_windows, task_of
 from vidpred.data.shards import Shards
-from vidpred.data.split import read_split
+from vidpred.data.split import read_groups, read_split
 from vidpred.errors import UserError
 from vidpred.evaluation.between import between_pictures
 from vidpred.evaluation.deciles import by_motion_decile
@@ -116,7 +116,7 @@ def evaluate(
     for name, one in models.items():
         tables[name] = score_model(
             one, shards, windows, task=task, flow=params.flow, crop=crop, batch_size=batch_size, device=device,
-            further=params.evaluate.metrics,
+            further=params.evaluate.metrics, groups=read_groups(split),
         )  # fmt: skip
         on = f"{len(windows)} test window{'s' * (len(windows) != 1)}"
         log.info("%s: PD %.2f on %s", name, tables[name]["perceptual_distance"].mean(), on)
