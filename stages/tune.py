@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from vidpred.cluster.connect import connected
+from vidpred.cluster.remote import job_server, run_stage_elsewhere
 from vidpred.config import load_params
 from vidpred.tuning.sweep import Place, sweep
 from vidpred.workspace import home, run_stage, stage_key, write_json
@@ -13,6 +15,10 @@ from vidpred.workspace import home, run_stage, stage_key, write_json
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--retry-failed", action="store_true", help="try trials again that failed")
+    asked = parser.parse_args()
+    if url := job_server():
+        run_stage_elsewhere("tune", url, sys.argv[1:])
+        return
     place = Place(
         shards=Path("data/shards"),
         split=Path("data/split"),
@@ -25,7 +31,7 @@ def main() -> None:
         load_params(),
         key=stage_key("tune"),
         connect=connected,
-        retry_failed=parser.parse_args().retry_failed,
+        retry_failed=asked.retry_failed,
         wait="DVC_EXP_NAME" in os.environ,  # experiments side by side may share a sweep
     )
     write_json(Path("results/tune/summary.json"), summary)

@@ -19,7 +19,7 @@ from vidpred.cli import STAGES
 from vidpred.config import Params
 
 HEAVY = ("cv2", "jinja2", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "sklearn", "torch")
-COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard")
+COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard", "cluster")
 ROOT = str(Path(__file__).parents[1])
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -76,7 +76,12 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
         assert f"'{module}'" not in loaded, module
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *STAGES, "data show", "data verify", "data catalog", "leaderboard"])
+CLUSTER = [f"cluster {command}" for command in ("up", "status", "down", "wait", "jobs", "stop-job")]
+
+
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *STAGES, "data show", "data verify", "data catalog", "leaderboard", *CLUSTER]
+)
 def test_every_help_has_an_example(command: str, tmp_path: Path) -> None:
     done = vidpred(*command.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from vidpred.commands.cluster import cluster_app
 from vidpred.errors import UserError
 
 STAGES = {
@@ -238,6 +239,8 @@ def catalog() -> None:
 
     list_catalog()
 
+
+app.add_typer(cluster_app)
 
 leaderboard_app = typer.Typer(
     name="leaderboard",

@@ -536,6 +536,10 @@ class ResourceParams(Section):
     one whose memory the trial's model and batch are estimated to need."""
     workers_per_trial: Count = 1
     """Processes, on any machines of the cluster, that share out each batch of a trial."""
+    storage: str | None = None
+    """For a sweep as a job on a cluster elsewhere (`RAY_ADDRESS=http://head:8265`): a folder or fsspec URL
+    (s3://bucket/prefix) that this machine and the cluster's head reach, for the inputs and the results; null:
+    `transcode.storage`."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """Of train and evaluate; `auto`: a GPU where there is one."""
 

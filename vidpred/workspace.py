@@ -81,6 +81,11 @@ def _content(path: Path) -> object:
     return {p.relative_to(path).as_posix(): file_sha256(p) for p in files}
 
 
+def content_id(path: Path) -> str:
+    """16 hex digits over the content of a file or folder; of a folder of shards over its `data_id`."""
+    return digest(_content(path))[:16]
+
+
 BUDGET = {"tune": {"trials", "minutes", "gpu_hours"}}
 """Fields of params.yaml that say how much is done, not what: DVC runs the stage again when they change, but it finds
 its old work, and goes on with it."""

@@ -40,6 +40,7 @@ def cluster(project: Project) -> Iterator[str]:
     _wait_for(lambda: _listens(port), started[0])
     started.append(project.start("ray", "start", f"--address={address}", *common, **quiet))
     project.env |= quiet
+    project.run("vidpred", "cluster", "wait", "--nodes", "2", RAY_ADDRESS=address)
     yield address
     for process in reversed(started):
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]

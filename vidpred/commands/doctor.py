@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -214,17 +213,18 @@ def _ray(_root: Path | None) -> Iterator[Finding]:
     if address in ("", "local"):
         yield Finding("ok", "Ray", "started by the tune stage on this machine; RAY_ADDRESS names a cluster")
         return
-    match = re.fullmatch(r"(?:\w+://)?\[?([^\]/]+?)\]?:(\d+)/?", address)
-    if address == "auto" or not match:
-        yield Finding("warn", "Ray", f"RAY_ADDRESS is {address}, which only Ray itself can look up: not tried")
-        return
+    from vidpred.cluster.guard import address_kind, check_cluster, check_job_server
+
     try:
-        socket.create_connection((match[1], int(match[2])), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        advice = "start the cluster, or unset RAY_ADDRESS"
-        yield Finding("fail", "Ray", f"nothing answers at RAY_ADDRESS {address} ({error.strerror or error}): {advice}")
+        kind = address_kind(address)
+        if kind == "auto":
+            yield Finding("warn", "Ray", "RAY_ADDRESS is auto, which only Ray itself can look up: not tried")
+            return
+        protected = (check_job_server if kind == "jobs" else check_cluster)(address)
+    except UserError as error:
+        yield Finding("fail", "Ray", str(error))
     else:
-        yield Finding("ok", "Ray", f"{address} answers")
+        yield Finding("ok", "Ray", f"{address} answers, {'to our token' if protected else 'to everybody'}")
 
 
 def _dvc(root: Path | None) -> Iterator[Finding]:
