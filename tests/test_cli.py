@@ -335,11 +335,11 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ({"    convlstm:\n": "    linear:\n"}, "tune.models: linear has nothing to train: name another"),
         (
             {WARPMIX_SPACE: "        widht: [16, 24]"},
-            "tune.models.warpmix.config: warpmix has no config field 'widht': did you mean 'width'?",
+            "tune.models.warpmix.config.widht is unknown: did you mean width?",
         ),
         (
             {WARPMIX_SPACE: "        prior: [none, both]"},
-            "tune.models.warpmix.config: warpmix: prior is 'both': give one of none, consistency",
+            "tune.models.warpmix.config.prior may be both, which is impossible: warpmix: prior is 'both': give one of none, consistency",
         ),
         (
             {"  context: 5": "  context: 2"},
@@ -347,7 +347,7 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ),
         (
             {"learning_rate: {low: 1.0e-3, high: 6.0e-3, log: true}": "learning_rate: [-1.0]"},
-            "tune.models.warpmix.train: learning_rate is -1.0: it must be more than 0",
+            "tune.models.warpmix.train.learning_rate may be -1.0, which is impossible: it must be greater than 0",
         ),
     ],
 )
