@@ -339,7 +339,7 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ),
         (
             {WARPMIX_SPACE: "        prior: [none, both]"},
-            "tune.models.warpmix.config.prior may be both, which is impossible: warpmix: prior is 'both': give one of none,",
+            "tune.models.warpmix.config.prior may be both, which is impossible: warpmix: prior is 'both': give one",
         ),
         (
             {"  context: 5": "  context: 2"},
