@@ -72,6 +72,19 @@ class Config:
             raise UserError(f"warpmix: width is {self.width}: give an even number")
 
 
+SEARCH = {
+    "config": {
+        "width": [8, 16, 24],
+        "fine": [8, 16, 32],
+        "warps": [2, 3, 4],
+        "frames": [2, 3],
+        "prior": ["none", "consistency"],
+    },
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 def _convs(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1),
@@ -169,9 +182,9 @@ class WarpMix(Predictor):
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
         if config.frames > task.context:
+            low = "2" if task.context == 2 else f"2 … {task.context}"
             raise UserError(
-                f"warpmix looks at {config.frames} frames but the context has {task.context}: "
-                f"set its `frames` to 2 … {task.context}"
+                f"warpmix looks at {config.frames} frames but the context has {task.context}: set its `frames` to {low}"
             )
         self.config = config
         self.needs_flow = config.prior == "consistency"
@@ -203,8 +216,11 @@ class WarpMix(Predictor):
         """As `Predictor.forward`; frames of any size, padded to a multiple of 16 inside.
 
         Raises:
+            UserError: the context has fewer frames than it looks at.
             ValueError: it starts from optical flow, and there is none.
         """
+        if context.shape[1] < self.config.frames:
+            raise UserError(f"warpmix looks at {self.config.frames} frames and the context has {context.shape[1]}")
         if self.needs_flow and flow is None:
             raise ValueError("warpmix with prior consistency needs optical flow: pass flow=")
         height, width = context.shape[-2:]
@@ -293,8 +309,15 @@ def _double(x: Tensor) -> Tensor:
 
 
 def build(config: Config, task: Task) -> Predictor:
-    """The model for a task; the frame size may differ at test time. Between two frames, both are warped (`Midway`)."""
+    """The model for a task; the frame size may differ at test time. Between two frames, both are warped (`Midway`).
+
+    Raises:
+        UserError: it cannot do the task, or a field is set that has no part in it.
+    """
     if task.between:
+        for field in ("prior", "fine", "frames"):
+            if getattr(config, field) != getattr(Config, field):
+                raise UserError(f"warpmix: {field} has no effect where task.kind is interpolate: leave it out")
         return Midway(
             width=config.width,
             warps=config.warps,
