@@ -120,13 +120,13 @@ def told_of(params: Params) -> dict[str, Any]:
 
 @contextmanager
 def tracked(
-    folder: Path, key: str, *, params: Mapping[str, object], permit: Callable[[], None], alive: bool = True
+    folder: Path, key: str, *, params: Mapping[str, object], permit: Callable[[], None]
 ) -> Iterator[Background]:
     """Inside, the sweep of a folder is mirrored in MLflow; its run ends as the block does."""
     parent = Tracker(
         stage="tune", key=key, params=params, tags={}, parent=None, required=True, note=folder / "run.json"
     )
-    with mirrored(SweepRuns(parent, key, partial(read_state, folder, alive=alive)), permit=permit) as mirror:
+    with mirrored(SweepRuns(parent, key, partial(read_state, folder)), permit=permit) as mirror:
         yield mirror
 
 
