@@ -98,12 +98,19 @@ def predict(
     raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
 
 
-@app.command(epilog="Examples: `vidpred models`; `vidpred models --json`")
-def models(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """List the models that can be trained, with their parameters and operations."""
+@app.command(epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --json`")
+def models(
+    name: Annotated[str | None, typer.Argument(help="One model: what it is, its config, what a sweep may try.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the models that can be trained, with their parameters and operations; or tell all of one."""
+    from vidpred.commands.model import show_model
     from vidpred.commands.models import show_models
 
-    show_models(as_json=as_json)
+    if name is None:
+        show_models(as_json=as_json)
+    else:
+        show_model(name, as_json=as_json)
 
 
 @app.command(epilog="Example: `vidpred doctor`; with a server: `MLFLOW_TRACKING_URI=http://host:5000 vidpred doctor`")
@@ -157,7 +164,7 @@ def sync() -> None:
 
 @app.command(epilog="Example: `vidpred check`; `make repro` does it first")
 def check() -> None:
-    """Check params.yaml, before `dvc repro` finds out: unknown, missing and impossible values, and fetch.source."""
+    """Check params.yaml, before `dvc repro` finds out: values unknown or impossible, fetch.source, the models named."""
     from vidpred.commands.check import check_project
 
     check_project()
@@ -179,8 +186,11 @@ def preset(
         typer.echo("\n".join(list_presets()))
         return
     changes = apply_preset(name, source)
-    typer.echo("\n".join(changes) if changes else "params.yaml has all of it already")
-    typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    if changes:
+        typer.echo("\n".join(changes))
+        typer.echo("params.yaml is changed: `dvc repro` runs it, `git diff params.yaml` shows it")
+    else:
+        typer.echo("params.yaml has all of it already: `dvc repro` runs it")
 
 
 data_app = typer.Typer(
@@ -297,6 +307,32 @@ def submit(
     submit_model(model, name=name, output=output)
 
 
+@app.command(
+    name="leave-one-out",
+    epilog="Examples: `vidpred leave-one-out`; `vidpred leave-one-out --steps 300 --groups bikes,pancake`",
+)
+def leave_one_out(
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Leave out these only, one after the other. Default: every group of clips."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each training. Default: the budget of params.yaml.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for leave_one_out.md and .csv. Default: leave_one_out/."),
+    ] = None,
+) -> None:
+    """Train without each video (group of clips) in turn and judge on it; what is done is kept, Ctrl-C or not."""
+    from vidpred.commands.leaderboard import listed
+    from vidpred.commands.leave_one_out import leave_one_out as run
+    from vidpred.workspace import set_up_logging
+
+    set_up_logging()
+    raise typer.Exit(run(groups=listed(groups, "--groups"), steps=steps, output=output))
+
+
 _STAGE_PANEL = "Stages"
 _STAGE_HELP = (
     "{what}\n\nRuns the stage now, whatever its state, with the params.yaml of this project. `dvc repro` runs what is "
@@ -367,12 +403,14 @@ for _name, _what in STAGES.items():
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="vidpred")
     except UserError as error:
         code = _fail(str(error), 1)
     except typer.TyperException as error:
-        message = error.format_message() or "nothing to do"
-        code = _fail(f"{' '.join(message.split())} See `vidpred --help`." if message else "", error.exit_code)
+        context = getattr(error, "ctx", None)  # of a usage error: the command whose help it is
+        help_of = context.command_path if context else "vidpred"
+        message = " ".join(error.format_message().split()) or "nothing to do"
+        code = _fail(f"{message}{'' if message[-1] in '.?' else '.'} See `{help_of} --help`.", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)
     except BrokenPipeError:

@@ -38,7 +38,9 @@ _WANTED = {
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
     "string_pattern_mismatch": "of the form {pattern}",
-    "too_short": "of {min_length} or more",
+    "too_short": "a list of {min_length} or more",
+    "too_long": "a list of {max_length} at the most",
+    "tuple_type": "a list",
 }
 """What each of pydantic's errors asks for."""
 _OTHER_KIND = {"list_type", "dict_type", "model_type"}
@@ -95,7 +97,7 @@ def _place(loc: Loc, raw: object, *, missing: bool) -> str:
         if isinstance(raw, dict) and part in raw:
             raw, parts = raw[part], f"{parts}.{part}"
         elif isinstance(raw, list) and isinstance(part, int):
-            raw, parts = raw[part], f"{parts}[{part}]"
+            raw, parts = raw[part] if part < len(raw) else None, f"{parts}[{part}]"
         elif missing and i == len(loc) - 1:
             parts = f"{parts}.{part}"
     return parts.removeprefix(".")

@@ -83,6 +83,11 @@ class Predictor(nn.Module):
         """What a stage of `stages` gives back of frames (..., C, H, W), in their shape; None where it predicts."""
         return None
 
+    def primed(self, context: Tensor) -> Tensor | None:
+        """What a model that reads frame by frame expected of each frame of a context but the first, to be shown instead
+        of what it saw: (B, T-1, C, H, W). None: it has no expectations."""
+        return None
+
     def discriminators(self) -> nn.Module | None:
         """New networks that tell true frames from predicted ones, for training against them; None: there are none.
 

@@ -23,6 +23,8 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         shutil.copy(root / name, tmp_path / name)
     shutil.copytree(root / "presets", tmp_path / "presets")
     (tmp_path / ".dvc").mkdir()
+    for name in ("clips", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,6 +56,13 @@ def test_values_are_changed_and_comments_stay(project: Path) -> None:
 
 
 @pytest.mark.usefixtures("project")
+def test_one_that_is_there_already_is_told_so() -> None:
+    assert "params.yaml is changed: " in CliRunner().invoke(app, ["preset", "own_folder"]).stdout
+    done = CliRunner().invoke(app, ["preset", "own_folder"])
+    assert done.stdout == "params.yaml has all of it already: `dvc repro` runs it\n"
+
+
+@pytest.mark.usefixtures("project")
 def test_what_is_there_is_listed() -> None:
     done = CliRunner().invoke(app, ["preset"])
     assert [line.split()[0] for line in done.stdout.splitlines()] == [path.stem for path in PRESETS]
@@ -61,8 +70,18 @@ def test_what_is_there_is_listed() -> None:
 
 def test_an_unknown_or_unsound_one_changes_nothing(project: Path) -> None:
     before = (project / "params.yaml").read_text()
-    with pytest.raises(UserError, match="no preset is called 'real'"):
+    with pytest.raises(UserError, match=r"no preset is called 'real': did you mean real_videos\?"):
         apply_preset("real")
+    with pytest.raises(UserError, match=r"no preset is called '../params': presets/ has cat_gifs, digits"):
+        apply_preset("../params")
+    for source, why in (
+        ("clisp", r"--source is clisp, which is not there \(did you mean clips\?\)"),
+        ("~/clips", "--source is ~/clips, and DVC expands neither ~ nor variables: write /"),
+        ("", "--source is empty: give a folder of clips"),
+        ("https://host/cat.gif", "--source is https://host/cat.gif, but must be a path"),
+    ):
+        with pytest.raises(UserError, match=why):
+            apply_preset("own_folder", source)
     (project / "presets" / "mine.yaml").write_text("# mine\ntranscode: {drop_repeats: true}\n")
     with pytest.raises(UserError, match=r"preset mine: params.yaml: .*drop_repeats"):
         apply_preset("mine")

@@ -84,6 +84,15 @@ def test_where_nothing_moves_it_says_so_instead_of_a_figure(project: Path, capsy
     assert "1 window " in shown
 
 
+def test_one_group_alone_has_no_interval(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project / "results/evaluate/metrics.json"
+    alone = {"still": False, "pooled": 0.3, "pooled_interval": [0.3, 0.3], "units": 1}
+    metrics = json.loads(path.read_text()) | {"over_copy_last": alone, "beats_copy_last": False, "why_not": "one group"}
+    path.write_text(json.dumps(metrics))
+    show_summary()
+    assert "+30.0 % in PD over copy_last; not shown to beat copy_last: one group" in capsys.readouterr().out
+
+
 def test_without_results_says_what_to_run(project: Path) -> None:
     (project / "results/evaluate/metrics.json").unlink()
     with pytest.raises(UserError, match="make repro"):

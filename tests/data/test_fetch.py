@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
@@ -150,6 +151,26 @@ def test_moving_mnist_from_idx_files(tmp_path: Path) -> None:
     assert Counter(row["group"] for row in rows) == {"mnist_g0000": 2, "mnist_g0001": 2, "mnist_g0002": 2}
     assert all(np.load(tmp_path / "raw/files" / row["file"]).shape == (5, 64, 64) for row in rows)
     assert fetched(recipe, tmp_path)[1] == rows
+
+
+def test_a_folder_of_mnist_s_files_gives_moving_mnist(tmp_path: Path) -> None:
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for number, (name, count) in enumerate({"train": 300, "t10k": 150}.items()):
+        digits = np.random.default_rng(number).integers(0, 255, (count, 28, 28), dtype=np.uint8)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *digits.shape) + digits.tobytes())
+        packed = gzip.compress(struct.pack(">2I", 0x801, count) + bytes([number]) * count)
+        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(packed)
+    (folder / "README.md").write_text("from the web")
+    summary, rows = fetched(folder, tmp_path)
+    assert (summary["fetched"], summary["failed"]) == (3000, 0)
+    assert len({row["group"] for row in rows}) == 200
+    assert {row["label"] for row in rows} == {"00", "01", "10", "11"}
+    assert np.load(tmp_path / "raw/files" / rows[0]["file"]).shape == (20, 64, 64)
+    (folder / "train-images-idx3-ubyte").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"fetch.source: .*train-images-idx3-ubyte is no idx3-ubyte file") as error:
+        fetched(folder, tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_arrays_give_a_clip_a_video(tmp_path: Path) -> None:

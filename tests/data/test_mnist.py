@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from vidpred.data import mnist
-from vidpred.data.mnist import Digits, MovingMnistRecipe, planned, positions, read_digits, read_idx, rendered
+from vidpred.data.mnist import Digits, MovingMnistRecipe, planned, positions, read_digits, read_idx, recipe_of, rendered
 from vidpred.errors import UserError
 
 
@@ -63,6 +63,33 @@ def test_idx_files_packed_or_not(tmp_path: Path) -> None:
     np.testing.assert_array_equal(digits.images, images)
     assert digits.labels is not None
     np.testing.assert_array_equal(digits.labels, np.arange(6))
+
+
+def test_several_idx_files_are_taken_one_after_the_other(tmp_path: Path) -> None:
+    for number, count in enumerate((3, 4)):
+        (tmp_path / f"images{number}").write_bytes(idx(np.full((count, 5, 5), number, np.uint8)))
+        (tmp_path / f"labels{number}").write_bytes(idx(np.full(count, 7 + number, np.uint8)))
+    (tmp_path / "larger").write_bytes(idx(np.zeros((2, 6, 6), np.uint8)))
+    both = {"images": ["images0", "images1"], "size": 16}
+    digits = read_digits(recipe(**both, labels=["labels0", "labels1"]), tmp_path)
+    assert digits.images[:, 0, 0].tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert digits.labels is not None
+    assert digits.labels.tolist() == [7, 7, 7, 8, 8, 8, 8]
+    with pytest.raises(UserError, match="labels: labels0 has 3 labels for 7 images"):
+        read_digits(recipe(**both, labels="labels0"), tmp_path)
+    with pytest.raises(UserError, match="images: larger has digits of 6x6, and the first file 5x5"):
+        read_digits(recipe(images=["images0", "larger"], size=16), tmp_path)
+
+
+def test_a_folder_without_digits_has_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(b"")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
+    assert recipe_of(tmp_path) is None
+    (tmp_path / "mine-images.idx3-ubyte").write_bytes(b"")
+    found = recipe_of(tmp_path)
+    assert found is not None
+    assert (found["images"], found["labels"]) == (["mine-images.idx3-ubyte"], None)  # the labels are of others
 
 
 @pytest.mark.parametrize(

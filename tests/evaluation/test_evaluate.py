@@ -14,7 +14,7 @@ from PIL import Image
 
 from vidpred.config import Params
 from vidpred.data.shards import Shards
-from vidpred.data.split import write_split
+from vidpred.data.split import write_groups, write_split
 from vidpred.errors import UserError
 from vidpred.evaluation.evaluate import evaluate
 from vidpred.evaluation.in_print import by_mathieu2015
@@ -55,11 +55,24 @@ def test_all_that_is_asked_for_is_in_the_figures_and_tables(digits: Path, params
     distances = {name: found["perceptual_distance"] for name, found in figures["test"].items()}
     assert figures["over_best"]["baseline"] == min(("copy_last", "flow_gate"), key=distances.__getitem__)
     assert figures["over_best"]["beats"] is False
+    for other in ("copy_last", "flow_gate"):
+        found = figures["psnr_db"][f"over_{other}"]
+        apart = figures["test"]["conv2d"]["psnr_db"] - figures["test"][other]["psnr_db"]
+        assert found["pooled"] == pytest.approx(apart)
+        assert found["pooled_interval"][0] <= apart <= found["pooled_interval"][1]
     deciles = pd.read_parquet(tmp_path / "out/deciles.parquet")
     assert deciles.groupby("model")["decile"].agg(list).to_dict() == {
         "conv2d": list(range(1, 11)),
         "flow_gate": list(range(1, 11)),
     }
+
+
+def test_groups_that_were_joined_are_one_unit(long_clips: Shards, params: Params, tmp_path: Path) -> None:
+    assert judged(long_clips.folder, small(params), tmp_path / "apart")["over_copy_last"]["units"] == 2
+    parts = {"train": [Segment(0, 0, 100)], "val": [], "test": [Segment(1, 0, 100), Segment(2, 0, 100)]}
+    folder = tmp_path / "joined"
+    write_groups(folder / "split", long_clips.clips, parts, groups=["g0", "g1", "g1"], left_out={})
+    assert judged(long_clips.folder, small(params), folder)["over_copy_last"]["units"] == 1
 
 
 def test_rollouts_of_64_steps_have_a_figure_a_step_and_moving_pictures(

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.claims import no_difference
 from vidpred.evaluation.evaluate import headline
 from vidpred.evaluation.intervals import FLOOR, MIN_UNITS, beats, paired_difference, paired_gain, why_not
+from vidpred.training.figures import interval_of
 
 
 def test_pooled_weighs_windows_and_macro_groups() -> None:
@@ -107,6 +108,16 @@ def test_a_distance_in_another_unit_has_the_same_gain() -> None:
     share = paired_gain(mine / 765, other / 765, np.arange(100) % 25, floor=FLOOR / 765)
     assert share["pooled"] == pytest.approx(grey["pooled"])
     assert share["macro"] == pytest.approx(grey["macro"])
+
+
+def test_a_single_group_has_no_interval() -> None:
+    alone = paired_gain([1.0, 2.0], [4.0, 4.0], ["a", "a"])
+    assert interval_of(alone) is None
+    assert interval_of(paired_gain([1.0, 2.0], [4.0, 4.0], ["a", "b"]), "macro") == pytest.approx((0.5, 0.75), abs=0.03)
+    test = {n: {"perceptual_distance": d, "psnr_db": 20.0, "ssim": 0.9} for n, d in (("m", 1.5), ("copy_last", 4.0))}
+    told = headline({"model": {"name": "m"}, "test": test, "over_copy_last": alone, "beats_copy_last": False})
+    assert told["gain"] == 0.625
+    assert "gain_at_least" not in told
 
 
 def test_a_single_group_is_told_in_the_singular() -> None:

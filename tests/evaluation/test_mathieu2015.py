@@ -10,7 +10,7 @@ import torch
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from vidpred.evaluation.mathieu2015 import UNITS, VIDEOS, flow_colours, means, score_clips
+from vidpred.evaluation.mathieu2015 import UNITS, flow_colours, means, score_clips
 
 
 def clips(height: int = 14, width: int = 18) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -112,10 +112,6 @@ def test_a_prediction_of_no_numbers_is_black_and_not_skipped() -> None:
     black = score_clips(context, torch.zeros_like(prediction), target, flow_images=flow_images)
     assert torch.equal(found["psnr_db"], black["psnr_db"])
     assert found["psnr_db"].isfinite().all()
-
-
-def test_every_tenth_video() -> None:
-    assert (len(VIDEOS), VIDEOS[0], VIDEOS[-1]) == (379, 1, 3781)
 
 
 def test_our_own_flow_images_are_of_the_step_that_is_predicted() -> None:

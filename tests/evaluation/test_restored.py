@@ -1,4 +1,4 @@
-"""The picture of frames above what an autoencoder gives back of them."""
+"""Pictures of what a model makes of frames that it is shown: what it gives back of them, what it expected of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_frames_stand_above_what_was_given_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "shown"), [("vae_lstm", True), ("conv2d", False)])
-def test_evaluation_shows_it_where_a_model_gives_frames_back(
+def test_evaluation_shows_both_where_a_model_has_them(
     name: str, shown: bool, digits: Path, params: Params, tmp_path: Path
 ) -> None:
     task = Task(context=5, horizon=1, height=32, width=32)
@@ -39,6 +39,12 @@ def test_evaluation_shows_it_where_a_model_gives_frames_back(
         tmp_path / "model", shards_folder=digits / "shards", split=digits / "split", by_time=False,
         out=tmp_path / "out", params=params.model_copy(update={"evaluate": small}), device=torch.device("cpu"),
     )  # fmt: skip
+    # of the five frames seen, a model that reads one by one shows what it expected instead of all but the first
+    strip = np.asarray(Image.open(tmp_path / "out/pictures/0.png"))
+    borders = [tuple(strip[-1, place * (64 + 2 * GAP)]) for place in range(7)]
+    assert borders == [GREY, *[GREEN if shown else GREY] * 4, GREEN, GREEN]
+    with Image.open(tmp_path / "out/pictures/0.gif") as moving:
+        assert moving.n_frames == 5 + 2
     picture = tmp_path / "out/pictures/restored.png"
     assert picture.is_file() == shown
     if shown:

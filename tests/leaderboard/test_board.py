@@ -67,6 +67,8 @@ def test_every_model_and_baseline_has_a_row_sorted_by_distance(plan: MakePlan, p
     assert low <= trained.means[PD] <= high
     assert trained.steps == (2, 2)
     copied = row_of(board, "copy_last")
+    assert copied.edges == 1
+    assert (row_of(board, "linear").edges or 0) > 1  # ghosts have edges of their own
     assert set(copied.gains) == {"flow_gate"}
     pooled = trained.gains["copy_last"]["pooled"]
     assert pooled == pytest.approx(1 - trained.means[PD] / copied.means[PD])
@@ -104,8 +106,21 @@ def test_the_page_shows_the_same_clips_of_all_and_loads_nothing(done: Path) -> N
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert "url(data:image/png" in text
     assert not re.findall(r"url\((?!data:|#)", text)
-    assert text.index("<b>truth</b>") < min(text.index(f"<b>{name}</b>") for name in names)
-    assert re.findall(r"<b>(\w+)</b> PD&nbsp;", text)[: len(names)] == names
+    shown = re.findall(r'<b>([\w<>]+)</b> <span class="early">PD&nbsp;[\d.]+, edges&nbsp;\d+ %</span>', text)
+    assert [name.replace("<wbr>", "") for name in shown] == 2 * names
+    assert text.index("<b>truth</b>") < text.index(f"<b>{shown[0]}</b>")
+
+
+def test_the_page_says_what_its_columns_mean(done: Path) -> None:
+    text = (done / "leaderboard/leaderboard.html").read_text()
+    explained = " ".join(re.findall(r"<dt>(.*?)</dt>", text))
+    head = re.search(r'sortable">\s*<thead>(.*?)</thead>', text, re.DOTALL)
+    assert head
+    columns = re.findall(r"<button[^>]*>([^<]*)</button>", head[1])
+    assert len(columns) == 17
+    for column in set(columns) - {"#", "model"}:
+        assert column.removesuffix(" ↑").removesuffix(" ↓").removeprefix("over ") in explained, column
+    assert "0 is perfect" in text
 
 
 def test_the_pages_own_script_is_the_only_one_that_may_run(done: Path) -> None:

@@ -7,9 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from vidpred.leaderboard.page import percent, shade, short, speed
+from vidpred.evaluation.intervals import paired_gain
+from vidpred.leaderboard.page import breakable, percent, shade, share, short, speed
 from vidpred.leaderboard.pictures import busiest
 from vidpred.leaderboard.sources import code_digest
+from vidpred.leaderboard.table import gain_of
+from vidpred.leaderboard.write import gain_cell
 from vidpred.report import charts
 
 
@@ -34,11 +37,20 @@ def test_only_the_code_that_a_model_runs_counts() -> None:
 def test_figures_are_told_briefly() -> None:
     assert [short(n) for n in (7, 999, 1000, 98_000_000, 3e9)] == ["7", "999", "1 k", "98 M", "3 G"]
     assert [speed(v) for v in (None, 0.53, 9.97, 1234.4)] == ["–", "0.5", "10", "1,234"]
+    assert [share(v) for v in (None, 0.832, 1.4)] == ["–", "83 %", "140 %"]
+    assert breakable("a_b<c") == "a_<wbr>b&lt;c"
     assert percent(-0.123) == "−12.3 %"
     assert percent(None) == "–"
     assert shade(None) == "transparent"
     assert "--good" in shade(0.2)
     assert "--bad" in shade(-0.2)
+
+
+def test_one_group_alone_has_a_gain_and_no_interval() -> None:
+    alone, several = (paired_gain([1.0, 2.0], [4.0, 4.0], groups) for groups in (["a", "a"], ["a", "b"]))
+    assert gain_of(alone, "pooled") == (0.625, None)
+    assert gain_cell(alone, "pooled", claim=False) == "+62.5 %"
+    assert gain_cell(several, "pooled", claim=False) == "+62.5 % (+50.0 % to +75.0 %)"
 
 
 def test_charts_hold_every_model_and_leave_out_what_has_no_gain() -> None:

@@ -134,7 +134,7 @@ def test_seed_trains_every_parameter() -> None:
 
 
 def test_another_context_is_refused_with_a_way_out() -> None:
-    with pytest.raises(UserError, match=r"built for 5 frames of context, not 4: .*task\.context"):
+    with pytest.raises(UserError, match=r"built for 5 context frames and got 4: .*task\.context"):
         zoo.build("simvp", {}, TASK)(torch.rand(1, 4, 3, 16, 16))
 
 

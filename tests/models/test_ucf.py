@@ -271,7 +271,7 @@ class TestMultiscale:
     def test_scales_are_the_sources(self, scales: str, sides: tuple[int, ...]) -> None:
         model = self.model(scales=scales).eval()
         context = torch.rand(1, 4, 3, 64, 64)
-        stages = model.at_scales(context)
+        stages = model.train()(context).scales
         assert [tuple(stage.shape) for stage in stages] == [(1, 1, 3, side, side) for side in sides]
         torch.testing.assert_close(stages[-1], model(context).frames)
         for seen, side in zip(model.pyramid(context), sides, strict=True):
@@ -283,7 +283,7 @@ class TestMultiscale:
         context = sliding(4, batch=1)
         output = model(context)
         assert len(output.auxiliary) == 3
-        for auxiliary, stage in zip(output.auxiliary, model.at_scales(context), strict=False):
+        for auxiliary, stage in zip(output.auxiliary, model.train()(context).scales, strict=False):
             assert auxiliary.shape == output.frames.shape
             frames = stage
             if variant == "default":  # what is enlarged is the residual
@@ -295,7 +295,7 @@ class TestMultiscale:
         model = self.model(variant="seed").eval()
         context = sliding(4, batch=1)
         with torch.no_grad():
-            *_, third, fourth = model.at_scales(context)
+            *_, third, fourth = model.train()(context).scales
             guess = F.interpolate(2 * third[:, 0] - 1, scale_factor=2, mode="bilinear")
             network = model.networks[3](torch.cat((2 * context.flatten(1, 2) - 1, guess), dim=1))
         torch.testing.assert_close(2 * fourth[:, 0] - 1, torch.tanh(guess + network), atol=1e-5, rtol=1e-4)
@@ -332,7 +332,7 @@ class TestMultiscale:
         task = dataclasses.replace(FOUR, height=size[0], width=size[1])
         model, adversaries = self.model(task).train(), multiscale.discriminators(multiscale.Config(), task)
         context, target = torch.rand(2, 4, 3, *size), torch.rand(2, 4, 3, *size)
-        truth, stages = model.pyramid(target), model.at_scales(context)
+        truth, stages = model.pyramid(target), model.train()(context).scales
         assert [part.shape for part in truth] == [part.shape for part in stages]
         logits = adversaries(context, truth)
         assert [logit.shape for logit in logits] == [(2,)] * 4
@@ -346,7 +346,7 @@ class TestMultiscale:
     def test_adversaries_learn_to_tell(self) -> None:
         adversaries = multiscale.discriminators(multiscale.Config(filters=8), TASK)
         model, clip = self.model(filters=8), sliding(5)
-        truth, wrong = model.pyramid(clip[:, 4:]), [part.detach() for part in model.at_scales(clip[:, :4])]
+        truth, wrong = model.pyramid(clip[:, 4:]), [part.detach() for part in model.train()(clip[:, :4]).scales]
         optimizer = torch.optim.AdamW(adversaries.parameters(), lr=1e-2)
         for _ in range(40):
             real, predicted = (torch.cat(adversaries(clip[:, :4], shown)) for shown in (truth, wrong))

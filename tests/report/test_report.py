@@ -389,6 +389,18 @@ def test_where_nothing_moves_the_page_says_so_instead_of_a_figure(project: Path)
     assert not re.search(r"[+−][\d.]+ %", text)
 
 
+def test_one_group_alone_has_no_interval(project: Path) -> None:
+    path = project / "results/evaluate/metrics.json"
+    metrics = json.loads(path.read_text())
+    alone = {name: metrics[name] | {"units": 1} for name in ("over_copy_last", "over_flow_gate")}
+    path.write_text(json.dumps(metrics | alone))
+    page = render(read_inputs(project), title="t")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.split("</style>", 1)[1]))
+    assert "+61.2 % in PD" in text
+    assert "95 %" not in text
+    assert "As a mean over groups +58.0 %; over flow_gate +50.0 %." in text
+
+
 def test_a_model_that_interpolates_is_told_as_one(project: Path) -> None:
     path = project / "results/evaluate/metrics.json"
     metrics = json.loads(path.read_text())

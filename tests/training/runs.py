@@ -21,12 +21,12 @@ def trainer(
     model: str = "warpmix",
     config: Mapping[str, object] | None = None,
     steps: int = 12,
+    device: str = "cpu",
 ) -> Trainer:
     torch.manual_seed(0)
     smaller = {"width": 8} if model == "warpmix" else {}
     built = zoo.build(model, smaller if config is None else config, data.task)
-    cpu = torch.device("cpu")
-    return Trainer(built, data, params, steps=steps, device=cpu, folder=folder, checkpoint_every=5)
+    return Trainer(built, data, params, steps=steps, device=torch.device(device), folder=folder, checkpoint_every=5)
 
 
 def small(params: Params, **changes: object) -> TrainParams:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from vidpred.models import zoo
 from vidpred.training import checkpoints
 from vidpred.training.data import Data, read_data
 from vidpred.training.final import Choice, write_outputs
-from vidpred.training.loop import NAN_LIMIT, Stopped
+from vidpred.training.loop import NAN_LIMIT, Stopped, Trainer
 from vidpred.training.schedule import learning_rate
 
 TRAINED = [name for name in zoo.names() if zoo.is_trained(name)]
@@ -77,6 +79,39 @@ def test_a_run_that_was_broken_off_ends_in_the_same_bits(
         assert (tmp_path / "broken" / name).read_bytes() == (whole_runs[key] / name).read_bytes(), name
 
 
+@pytest.mark.parametrize(
+    ("model", "changes"), [("warpmix", {}), ("convlstm", {}), ("vae_lstm", {}), ("multiscale", ADVERSARIAL)]
+)
+def test_a_gpu_trains_to_nearly_the_same_and_goes_on_where_it_stopped(
+    model: str,
+    changes: dict[str, object],
+    data: Data,
+    params: Params,
+    tmp_path: Path,
+    require: Callable[[str], str],
+) -> None:
+    device = require("cuda")
+    train = small(params, precision="float32", val_windows=4, **changes)
+    here = trainer(data, train, tmp_path / "here", model=model)
+    here.run()
+    first = trainer(data, train, tmp_path / "there", model=model, device=device)
+    with pytest.raises(Stopped):
+        first.run(should_stop=lambda: first.step >= 6)
+    there = trainer(data, train, tmp_path / "there", model=model, device=device)
+    there.run()
+    assert [row["step"] for row in there.rows] == [row["step"] for row in here.rows]
+    for mine, theirs in zip(there.rows, here.rows, strict=True):
+        distance = "val_perceptual_distance"
+        assert mine[distance] == pytest.approx(theirs[distance], rel=0.1)
+    assert there.best_model()(*_seen(data, there)).frames.isfinite().all()
+
+
+def _seen(data: Data, run: Trainer) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A context on the CPU, with flow where the model wants it."""
+    batch = run.objective.batch(data.shards.frames(0, 0, 6)[None].copy())
+    return batch.context.cpu(), None if batch.flow is None else batch.flow.cpu()
+
+
 def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
     data: Data, params: Params, tmp_path: Path
 ) -> None:
@@ -96,6 +131,12 @@ def test_what_came_after_the_last_checkpoint_is_done_again_to_the_same_bits(
     again.run()
     assert again.rows == whole.rows
     assert (tmp_path / "killed/best.safetensors").read_bytes() == (tmp_path / "whole/best.safetensors").read_bytes()
+
+
+def test_a_split_without_validation_windows_is_told_before_training(digits: Path, params: Params) -> None:
+    longer = params.model_copy(update={"task": params.task.model_copy(update={"context": 16})})
+    with pytest.raises(UserError, match=r"no validation clip holds a window of 17 frames: run `dvc repro split`"):
+        read_data(digits / "shards", digits / "split", longer)
 
 
 def test_it_beats_copying_within_a_minute(data: Data, params: Params, tmp_path: Path) -> None:
@@ -141,6 +182,22 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_in_words(
     with pytest.raises(UserError, match=rf"not been finite for {NAN_LIMIT} steps.*lower\s+train.learning_rate"):
         run.run()
     assert all(torch.equal(t, before[n]) for n, t in run.average.state_dict().items())
+
+
+def test_a_step_that_is_left_out_leaves_the_statistics_of_batch_norm_too(
+    data: Data, params: Params, tmp_path: Path
+) -> None:
+    run = trainer(data, small(params, precision="float32"), tmp_path, model="convlstm_autoencoder", config={})
+    frames = np.stack([data.shards.frames(clip, 0, 6) for clip in range(4)])
+    assert math.isfinite(run.train_step(frames))
+    before = {n: b.clone() for n, b in run.model.named_buffers()}
+    assert any("running_mean" in name for name in before)
+    hook = run.model.register_forward_pre_hook(lambda _, args: (args[0] * math.inf, *args[1:]))
+    assert math.isnan(run.train_step(frames))
+    hook.remove()
+    assert all(torch.equal(buffer, before[name]) for name, buffer in run.model.named_buffers())
+    assert math.isfinite(run.train_step(frames))
+    assert math.isfinite(run.validate()["val_perceptual_distance"])
 
 
 def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:

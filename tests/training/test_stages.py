@@ -83,6 +83,17 @@ def test_the_best_weights_are_of_the_last_stage_and_restoring_is_told_before(
     assert "step 8 (latent): " in told[-1]
 
 
+def test_a_loss_that_no_stage_uses_is_told(
+    data: Data, params: Params, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        trainer(data, small(params, stage_shares={"joint": 1}), tmp_path, model="vae_lstm")
+        trainer(data, small(params), tmp_path, model="conv2d")
+        assert "train.loss has no part" not in caplog.text
+        trainer(data, small(params), tmp_path, model="vae_lstm")
+        assert "train.loss has no part but in a stage joint of train.stage_shares" in caplog.text
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_vae_lstm_restores_digits_before_it_predicts_them(bundled: Data, params: Params, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""`vidpred check`: what is wrong with params.yaml, said before DVC removes what a stage made. Imports nothing heavy.
+"""`vidpred check`: what is wrong with params.yaml, said before DVC removes what a stage made.
 
-DVC reads `fetch.source` itself, as a dependency; what it says of one that is empty or not there helps nobody.
+Imports nothing heavy until the models are built, last of all. DVC reads `fetch.source` itself, as a dependency; what it
+says of one that is empty or not there helps nobody.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pkgutil
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from vidpred.config import Params, load_params
 from vidpred.errors import UserError
@@ -35,13 +37,18 @@ def check_params(path: Path) -> Params:
     return params
 
 
-def check_source(root: Path, source: str) -> None:
+def check_source(root: Path, source: str, *, where: str = "") -> None:
     """Makes sure that DVC finds `fetch.source`.
+
+    Args:
+        root: Of the project, where relative paths begin.
+        source: The path.
+        where: It was written; an empty string: in params.yaml.
 
     Raises:
         UserError: it does not; says what to write instead.
     """
-    where = f"{root / 'params.yaml'}: fetch.source"
+    where = where or f"{root / 'params.yaml'}: fetch.source"
     if not source.strip():
         raise UserError(f"{where} is empty: give {FORMS}")
     if "://" in source:
@@ -98,4 +105,8 @@ def check_project() -> None:
     params = check_params(root / "params.yaml")
     check_source(root, params.fetch.source)
     check_ffmpeg(root / "params.yaml", params.transcode.ffmpeg)
+    with Console(stderr=True).status("building the models of tune and train…"):  # torch alone takes seconds to load
+        from vidpred.commands.check_models import check_models
+
+        check_models(root / "params.yaml", params)
     typer.echo(f"params.yaml is sound; clips come from {params.fetch.source}")

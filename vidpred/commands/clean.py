@@ -88,6 +88,10 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
             if path.name != current and not in_use(path):
                 yield Removable([path], f"{below}/{path.name}: {what}", size_of(path))
     yield from _leaderboard(folder / "leaderboard")
+    for path in sorted(folder.glob("leave_one_out/*"), key=lambda path: path.stat().st_mtime)[:-1]:
+        if not any(in_use(inner) for inner in path.iterdir() if inner.is_dir()):
+            what = f"leave_one_out/{path.name}: not of the last vidpred leave-one-out"
+            yield Removable([path], what, size_of(path))
     for path in sorted(folder.glob("flow/*")):  # emptied where a run ends well
         if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS and not in_use(path):
             yield Removable([path], f"flow/{path.name}: optical flow of a run that was broken off", size_of(path))

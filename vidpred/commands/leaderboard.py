@@ -16,7 +16,7 @@ from vidpred.errors import UserError
 from vidpred.leaderboard.bench import Bench
 from vidpred.leaderboard.board import Board, make_board
 from vidpred.leaderboard.contest import Interrupted, jobs_of
-from vidpred.leaderboard.page import percent, short, speed
+from vidpred.leaderboard.page import percent, share, short, speed
 from vidpred.leaderboard.plan import RATES, Plan, make_plan
 from vidpred.leaderboard.submit import submit
 from vidpred.leaderboard.table import PD, Row, gain_of
@@ -47,8 +47,10 @@ def hold_leaderboard(
     plan = make_plan(root, models=models, steps=steps, minutes=minutes, seeds=seeds, rates=rates or RATES, jobs=jobs)
     total = jobs_of(plan)
     log.info(
-        "%d models, %s each, %d learning rates, %d seeds: %d trainings and judgements in %d processes",
-        len(plan.models), plan.budget, len(plan.rates), plan.seeds, total, plan.jobs,
+        "%s, %s each, %s, %s: %s in %s",
+        counted(len(plan.models), "model"), plan.budget, counted(len(plan.rates), "learning rate"),
+        counted(plan.seeds, "seed"), counted(total, "training and judgement", "trainings and judgements"),
+        counted(plan.jobs, "process", "processes"),
     )  # fmt: skip
     with ExitStack() as stack:
         # one process shows the bar of each training instead
@@ -73,6 +75,11 @@ def submit_model(model: str, *, name: str | None, output: Path | None) -> None:
     plan = make_plan(root, jobs=1)
     board, called = submit(Bench(plan), model, out or root / FOLDER, name=name)
     show(board, marked=called)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def _folder(output: Path | None) -> Path | None:
@@ -123,7 +130,7 @@ def show(board: Board, *, marked: str = "") -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     references = board.standing.references
-    for heading in ("PD", *references, "PSNR", "params", "train", "predict"):
+    for heading in ("PD", *references, "PSNR", "edges", "params", "train", "predict"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in board.standing.rows:
         if row.means:
@@ -136,7 +143,8 @@ def show(board: Board, *, marked: str = "") -> None:
             console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
     console.print(
         f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over {references[0]} "
-        f"and {references[1]}, ✓: the whole 95 % interval is above zero; train and predict in clips/s",
+        f"and {references[1]}, ✓: the whole 95 % interval is above zero; edges: their contrast, of that of the last "
+        "frames seen; train and predict in clips/s",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for path in board.paths:
@@ -148,6 +156,6 @@ def _cells(row: Row, references: Sequence[str]) -> list[str]:
     for other in references:
         gain = gain_of(row.gains.get(other), "pooled")
         cells.append("–" if gain is None else percent(gain[0]) + (" ✓" if row.beats[other] else "  "))
-    cells.append(f"{row.means['psnr_db']:.2f}")
+    cells += [f"{row.means['psnr_db']:.2f}", share(row.edges)]
     cells += [short(row.parameters) if row.parameters else "–", speed(row.train_speed), speed(row.predict_speed)]
     return cells

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vidpred.config import load_params
@@ -50,7 +51,7 @@ def show_models(*, as_json: bool) -> None:
     for row in rows:
         parameters, operations = int(str(row["parameters"])), int(str(row["operations"]))
         counted = f"{parameters:,}" if row["trained"] else "–"
-        table.add_row(str(row["name"]), counted, short(operations) if operations else "–", str(row["what"]))
+        table.add_row(str(row["name"]), counted, short(operations) if operations else "–", escape(str(row["what"])))
     Console().print(table)
 
 

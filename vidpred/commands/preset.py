@@ -6,11 +6,13 @@ the figure to expect.
 
 from __future__ import annotations
 
+import difflib
 import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vidpred.commands.check import check_source
 from vidpred.config import Params, Section, load_params
 from vidpred.errors import UserError
 from vidpred.workspace import atomic, find_root
@@ -42,15 +44,20 @@ def apply_preset(name: str, source: str | None = None) -> list[str]:
         What changed, a line each: `train.steps: 1500 -> 6000`.
 
     Raises:
-        UserError: not in a project, no such preset, or params.yaml would not be sound with it; it stays as it was then.
+        UserError: not in a project, no such preset or source, or params.yaml would not be sound with it; it stays as it
+            was then.
     """
     from ruamel.yaml import YAML
 
     root = find_root()
-    path = root / "presets" / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(found.stem for found in path.parent.glob("*.yaml"))) or "none"
-        raise UserError(f"no preset is called '{name}': presets/ has {known}")
+    known = {path.stem: path for path in sorted((root / "presets").glob("*.yaml"))}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"no preset is called '{name}': {meant}presets/ has {', '.join(known) or 'none'}")
+    path = known[name]
+    if source is not None:
+        check_source(root, source, where="--source")
     yaml = YAML()
     yaml.width = 120
     yaml.preserve_quotes = True

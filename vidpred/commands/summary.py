@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vidpred.errors import UserError
-from vidpred.training.figures import BASELINES, verdict
+from vidpred.training.figures import BASELINES, interval_of, verdict
 from vidpred.workspace import find_root
 
 SHOWN = (
@@ -69,10 +69,10 @@ def _gain(metrics: dict[str, Any]) -> str:
     bar, gain, beats = verdict(metrics)
     if gain.get("still"):
         return str(metrics["why_not"])
-    low, high = gain["pooled_interval"]
+    interval = interval_of(gain)
     shown = f"beats {bar}" if beats else f"not shown to beat {bar}: {metrics['why_not']}"
-    sure = f"(95 %: {100 * low:+.1f} to {100 * high:+.1f} %)"
-    return f"{100 * gain['pooled']:+.1f} % in PD over {bar} {sure}; {shown}"
+    sure = f" (95 %: {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f} %)" if interval else ""
+    return f"{100 * gain['pooled']:+.1f} % in PD over {bar}{sure}; {shown}"
 
 
 def _registered(receipt: dict[str, Any]) -> str:

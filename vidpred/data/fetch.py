@@ -33,6 +33,7 @@ from vidpred.data.intake import Source as Source  # both are part of what this f
 from vidpred.data.intake import grouped as grouped
 from vidpred.data.lists import SUFFIXES as LIST_SUFFIXES
 from vidpred.data.lists import read_list
+from vidpred.data.mnist import recipe_of
 from vidpred.data.progress import EXAMPLES, progress, tell_set_aside
 from vidpred.data.remote import Remote, entry_facts
 from vidpred.data.transfer.items import check_retry
@@ -134,7 +135,13 @@ def _rows(source: Path, intake: Intake, remote: Remote, workers: int) -> Generat
         UserError: it is no source, or names nothing.
     """
     told, suffix, nothing = f"fetch.source: {intake.params.source}", source.suffix.lower(), True
-    if source.is_dir():
+    if source.is_dir() and (recipe := recipe_of(source)):
+        log.info("%s holds MNIST's digits: Moving MNIST is made of them (docs/data.md)", intake.params.source)
+        try:
+            rows, nature = _made(recipes.planned(recipe, source, intake.params), intake, workers), ""
+        except UserError as error:
+            raise UserError(f"{told}: {error}") from None
+    elif source.is_dir():
         rows, nature = (
             rows_of_folder(intake, source, "", lambda _: Facts()),
             "is an empty folder: put GIFs or videos into it",

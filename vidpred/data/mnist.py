@@ -1,9 +1,10 @@
 """Moving MNIST, made from the digits of MNIST's idx files by the protocol of its authors.
 
-In: a recipe (`recipe: moving_mnist` in a .yaml) and the idx files that it names. Out: one .npy a sequence, uint8
-(T, 64, 64), and for each its group and label. Two digits of 28x28 start anywhere in 64x64, move 3.6 pixels a frame in a
-direction of their own, and turn round at the borders; positions are cut to whole pixels, and where digits overlap the
-brighter pixel is seen. The recipe's seed and the idx files decide every frame.
+In: a recipe (`recipe: moving_mnist` in a .yaml) and the idx files that it names, or a folder of such files, which
+`recipe_of` has a recipe for. Out: one .npy a sequence, uint8 (T, 64, 64), and for each its group and label. Two digits
+of 28x28 start anywhere in 64x64, move 3.6 pixels a frame in a direction of their own, and turn round at the borders;
+positions are cut to whole pixels, and where digits overlap the brighter pixel is seen. The recipe's seed and the idx
+files decide every frame.
 
 As with `vidpred.data.digits`: `planned` says which clips there are, `rendered` makes one, `write_clip` writes it:
 
@@ -16,11 +17,12 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal, cast
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -31,15 +33,20 @@ from vidpred.errors import UserError
 
 LICENCE = "MNIST digits: Yann LeCun and Corinna Cortes (CC BY-SA 3.0)"
 
+_IDX = re.compile(r"(?P<of>.+)-(?P<what>images[-.]idx3|labels[-.]idx1)-ubyte(\.gz)?")
+"""Names of MNIST's files: `t10k-images-idx3-ubyte.gz`."""
+_SEQUENCES, _GROUPS = 3000, 200
+"""Of a folder of them: a fifth of the pools, 40, is enough to judge by, and 50 of MNIST's digits a pool to vary."""
+
 
 class MovingMnistRecipe(Section):
     """The numbers of a recipe file."""
 
     recipe: Literal["moving_mnist"]
-    images: str
-    """The digits' idx3-ubyte file, packed with gzip or not; a relative path starts at the recipe."""
-    labels: str | None = None
-    """Their idx1-ubyte file; null: clips have no label."""
+    images: str | Annotated[list[str], Field(min_length=1)]
+    """The digits' idx3-ubyte file or files, packed with gzip or not; a relative path starts at the recipe."""
+    labels: str | list[str] | None = None
+    """Their idx1-ubyte files, in the same order; null: clips have no label."""
     sequences: Count = 1000
     """Clips."""
     frames: Annotated[int, Field(ge=2, le=10_000)] = 20
@@ -94,19 +101,58 @@ def read_digits(recipe: MovingMnistRecipe, folder: Path, max_bytes: int = 1 << 3
     Raises:
         UserError: a file is missing, damaged or of another kind, or its digits do not do for the recipe.
     """
-    images = read_idx(folder / Path(recipe.images).expanduser(), 3, max_bytes)
-    labels = read_idx(folder / Path(recipe.labels).expanduser(), 1, max_bytes) if recipe.labels else None
-    count, rows, columns = images.shape
-    if rows != columns or rows >= recipe.size:
-        raise UserError(f"images: {recipe.images} has digits of {rows}x{columns}: they cannot move in {recipe.size}")
+    found = [read_idx(folder / Path(name).expanduser(), 3, max_bytes) for name in _listed(recipe.images)]
+    for name, (_, rows, columns) in zip(_listed(recipe.images), (part.shape for part in found), strict=True):
+        if rows != columns or rows >= recipe.size:
+            raise UserError(f"images: {name} has digits of {rows}x{columns}: they cannot move in {recipe.size}")
+        if rows != found[0].shape[1]:
+            first = "x".join(map(str, found[0].shape[1:]))
+            raise UserError(f"images: {name} has digits of {rows}x{columns}, and the first file {first}")
+    images = np.concatenate(found)
+    labels, count = _read_labels(recipe, folder, max_bytes), len(images)
     if labels is not None and len(labels) != count:
-        raise UserError(f"labels: {recipe.labels} has {len(labels)} labels for {count} images")
+        told = ", ".join(_listed(recipe.labels))
+        raise UserError(f"labels: {told} has {len(labels)} labels for {count} images")
     if count // (recipe.groups or 1) < recipe.digits:
         pools = recipe.groups or 1
         raise UserError(f"groups: {pools} pools of {count} digits: some have fewer than the {recipe.digits} of a clip")
     if recipe.groups and recipe.groups > recipe.sequences:
         raise UserError(f"groups: {recipe.groups} are more than the {recipe.sequences} sequences")
     return Digits(images, labels)
+
+
+def recipe_of(folder: Path) -> dict[str, Any] | None:
+    """The recipe for a folder of MNIST's files, as a YAML file would have it; None where it holds no digits.
+
+    All digits of the folder are taken, MNIST's train set and test set alike, and dealt into pools of our own.
+
+    Args:
+        folder: What is in its sub-folders is not looked at.
+    """
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    named = [match for name in files if (match := _IDX.fullmatch(name))]
+    images = {match["of"]: match[0] for match in named if match["what"].startswith("images")}
+    labels = {match["of"]: match[0] for match in named if match["what"].startswith("labels")}
+    if not images:
+        return None
+    return {
+        "recipe": "moving_mnist",
+        "images": list(images.values()),
+        "labels": [labels[of] for of in images] if images.keys() <= labels.keys() else None,
+        "sequences": _SEQUENCES,
+        "groups": _GROUPS,
+    }
+
+
+def _read_labels(recipe: MovingMnistRecipe, folder: Path, max_bytes: int) -> np.ndarray | None:
+    if recipe.labels is None:
+        return None
+    parts = [read_idx(folder / Path(name).expanduser(), 1, max_bytes) for name in _listed(recipe.labels)]
+    return np.concatenate(parts)
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
 
 
 def read_idx(path: Path, axes: int, max_bytes: int = 1 << 30) -> np.ndarray:

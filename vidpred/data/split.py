@@ -202,6 +202,51 @@ def _by_time(clips: Sequence[Clip], usable: Sequence[int], params: SplitParams, 
     return {part: sorted(segments, key=lambda s: (s.clip, s.start)) for part, segments in out.items()}
 
 
+def leave_out(
+    clips: Sequence[Clip], groups: Mapping[str, Sequence[int]], out: str, params: SplitParams, *, span: int
+) -> dict[Part, list[Segment]]:
+    """A split whose test part is one group; the clips of the others are cut by time into train and val, a gap between.
+
+    Clips too short to be cut train as a whole. Where all are, some groups validate, by the hash of their name.
+
+    Args:
+        clips: Rows of the index.
+        groups: The rows to be split, by group.
+        out: The group that is left out of training.
+        params: `val` is the share of each clip's end, or of the groups; `seed` that of the hash.
+        span: Frames of the shard from a window's first to its last; clips that hold no window are in no part.
+
+    Raises:
+        UserError: a part would hold no window.
+    """
+    parts: dict[Part, list[Segment]] = {part: [] for part in PARTS}
+    gap = span - 1
+    usable = {row: group for group, rows in groups.items() for row in rows if clips[row].length >= span}
+    for row, group in sorted(usable.items()):
+        length = clips[row].length
+        val = max(span, round((length - gap) * params.val))
+        if group == out:
+            parts["test"].append(Segment(row, 0, length))
+        elif length - gap - val < span:
+            parts["train"].append(Segment(row, 0, length))
+        else:
+            parts["train"].append(Segment(row, 0, length - gap - val))
+            parts["val"].append(Segment(row, length - val, val))
+    if not parts["val"]:
+        ranges: dict[Part, tuple[float, float]] = {"val": (0.0, params.val), "train": (params.val, 1.0)}
+        part_of = _assigned({usable[s.clip] for s in parts["train"]}, params.seed, ranges)
+        parts["val"] = [s for s in parts["train"] if part_of[usable[s.clip]] == "val"]
+        parts["train"] = [s for s in parts["train"] if part_of[usable[s.clip]] == "train"]
+    for part in PARTS:
+        if not parts[part]:
+            raise UserError(
+                f"without {out} no window of {span} frames is left for {part}: add clips or longer ones"
+                if part != "test"
+                else f"{out} holds no window of {span} frames: it cannot be judged by"
+            )
+    return parts
+
+
 def write_split(folder: Path, split: Split) -> None:
     """Writes `split.parquet`."""
     rows = [{"part": part, "clip": s.clip, "start": s.start, "length": s.length} for part in PARTS for s in split[part]]
@@ -243,6 +288,14 @@ def read_split(folder: Path | str, part: Part) -> list[Segment]:
         raise UserError(f"{path} not found: run `dvc repro split`")
     rows = pq.read_table(path).to_pylist()
     return [Segment(row["clip"], row["start"], row["length"]) for row in rows if row["part"] == part]
+
+
+def read_groups(folder: Path | str) -> list[str] | None:
+    """The group of each clip of the index, once near-duplicates are joined; None where no `groups.parquet` says so."""
+    path = Path(folder) / "groups.parquet"
+    if not path.is_file():
+        return None
+    return [str(row["joined"]) for row in pq.read_table(path, columns=["joined"]).to_pylist()]
 
 
 def figures(

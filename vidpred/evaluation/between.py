@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vidpred.config import Params
 from vidpred.data.clips import flow_of, read_windows
 from vidpred.data.encode import write_gif
 from vidpred.data.shards import Shards
-from vidpred.evaluation.pictures import GREEN, GREY, bordered, enlarge
+from vidpred.evaluation.pictures import GREEN, GREY, bordered, enlarge, write_rows
 from vidpred.models.rollout import rollout
 from vidpred.types import Predictor, Task, Window, to_float, to_uint8
 
@@ -64,8 +63,7 @@ def between_pictures(
         output = rollout(model, pairs, 1, flow=lambda c: flow_of(c, params.flow))
         made = to_uint8(output.frames[:, 0]).movedim(1, -1).cpu().numpy()
         truth = bordered(enlarge(frames, 64), GREY)
-        strip = [np.concatenate(list(row), axis=1) for row in (truth, interleaved(frames[::2], made, side=64))]
-        Image.fromarray(np.concatenate(strip)).save(folder / f"{i}.png")
+        write_rows(folder / f"{i}.png", truth, interleaved(frames[::2], made, side=64))
         clip = shards.clips[window.clip]
         pair = [bordered(enlarge(frames), GREY), interleaved(frames[::2], made, side=128)]
         write_gif(folder / f"{i}.gif", np.concatenate(pair, axis=2), clip.fps / task.interval)

@@ -26,10 +26,6 @@ CONTEXT = 4
 """Frames in."""
 STEPS = 2
 """Frames out."""
-VIDEOS = range(1, 3784, 10)
-"""Numbers of the 379 videos that are scored."""
-SIZE = (240, 320)
-"""Rows and columns of their frames."""
 MOVES_BELOW = 0.2
 """A pixel moves where a channel of the flow-colour image, in [0, 1], is below this: colours are saturated there."""
 SKIP_DB = 50.0

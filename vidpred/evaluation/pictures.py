@@ -35,7 +35,19 @@ def bordered(frames: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     return out
 
 
-def write_filmstrip(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> None:
+def write_rows(path: Path, *rows: np.ndarray) -> None:
+    """Rows of frames below each other, as a PNG.
+
+    Args:
+        path: Of the PNG.
+        rows: uint8 (N, H, W, 3), as many frames in each.
+    """
+    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(path)
+
+
+def write_filmstrip(
+    path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, primed: np.ndarray | None = None
+) -> None:
     """Top row: what happened. Bottom row: what was seen, then what was predicted from it, in a green border.
 
     Args:
@@ -43,10 +55,10 @@ def write_filmstrip(path: Path, context: np.ndarray, truth: np.ndarray, predicte
         context: uint8 (T, H, W, 3).
         truth: uint8 (N, H, W, 3), the frames that followed.
         predicted: uint8 (N, H, W, 3).
+        primed: uint8 (T-1, H, W, 3), what the model expected of the context, shown in its place; None: the context.
     """
-    top = bordered(enlarge(np.concatenate([context, truth]), 64), GREY)
-    bottom = np.concatenate([bordered(enlarge(context, 64), GREY), bordered(enlarge(predicted, 64), GREEN)])
-    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in (top, bottom)])).save(path)
+    happened = bordered(enlarge(np.concatenate([context, truth]), 64), GREY)
+    write_rows(path, happened, _as_seen(context, predicted, primed, 64))
 
 
 def write_restored(path: Path, frames: np.ndarray, restored: np.ndarray) -> None:
@@ -57,11 +69,18 @@ def write_restored(path: Path, frames: np.ndarray, restored: np.ndarray) -> None
         frames: uint8 (N, H, W, 3).
         restored: uint8 (N, H, W, 3).
     """
-    rows = bordered(enlarge(frames, 64), GREY), bordered(enlarge(restored, 64), GREEN)
-    Image.fromarray(np.concatenate([np.concatenate(list(row), axis=1) for row in rows])).save(path)
+    write_rows(path, bordered(enlarge(frames, 64), GREY), bordered(enlarge(restored, 64), GREEN))
 
 
-def write_pair(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *, fps: float) -> None:
+def write_pair(
+    path: Path,
+    context: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    fps: float,
+    primed: np.ndarray | None = None,
+) -> None:
     """Left: what happened. Right: the context, then the prediction in a green border.
 
     Args:
@@ -70,7 +89,13 @@ def write_pair(path: Path, context: np.ndarray, truth: np.ndarray, predicted: np
         truth: uint8 (N, H, W, 3), the frames that followed.
         predicted: uint8 (N, H, W, 3).
         fps: Frames per second.
+        primed: As for `write_filmstrip`.
     """
     left = bordered(enlarge(np.concatenate([context, truth])), GREY)
-    right = np.concatenate([bordered(enlarge(context), GREY), bordered(enlarge(predicted), GREEN)])
-    write_gif(path, np.concatenate([left, right], axis=2), fps)
+    write_gif(path, np.concatenate([left, _as_seen(context, predicted, primed, 128)], axis=2), fps)
+
+
+def _as_seen(context: np.ndarray, predicted: np.ndarray, primed: np.ndarray | None, side: int) -> np.ndarray:
+    """What was given in grey borders, then what the model made in green ones."""
+    given, made = (context, predicted) if primed is None else (context[:1], np.concatenate([primed, predicted]))
+    return np.concatenate([bordered(enlarge(given, side), GREY), bordered(enlarge(made, side), GREEN)])

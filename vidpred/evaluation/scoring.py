@@ -55,6 +55,7 @@ def score_frames(
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     further: Collection[str] = (),
+    groups: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Scores each of the frames predicted for each window, in float32, clamped and rounded to 8 bits.
 
@@ -69,6 +70,7 @@ def score_frames(
         batch_size: Windows predicted at once.
         device: Where to compute.
         further: Names of `FURTHER_UNITS` to compute beside `UNITS`.
+        groups: Of each row of the index, near-duplicates joined (`read_groups`); None: the clips' own.
 
     Returns:
         A row for each window and step: `window` (its place in the list), `clip`, `start`, `group`, `block` (windows
@@ -97,7 +99,7 @@ def score_frames(
                 "window": range(first, first + len(some)),
                 "clip": [c.id for c in clips],
                 "start": [w.start for w in some],
-                "group": [c.group for c in clips],
+                "group": [c.group for c in clips] if groups is None else [groups[w.clip] for w in some],
                 "block": blocks[first : first + len(some)],
             }
         )
@@ -130,6 +132,7 @@ def score_model(
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     further: Collection[str] = (),
+    groups: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """As `score_frames` for the task's horizon, averaged over the frames that have a score: one row a window."""
     rows = score_frames(
@@ -143,6 +146,7 @@ def score_model(
         batch_size=batch_size,
         device=device,
         further=further,
+        groups=groups,
     )
     keys = ["window", "clip", "start", "group", "block"]
     return rows.drop(columns="step").groupby(keys, sort=False, as_index=False).mean()

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidpred.data.clips import evaluation_windows, evenly
 from vidpred.data.shards import Shards
-from vidpred.data.split import read_split
+from vidpred.data.split import read_groups, read_split
 from vidpred.errors import UserError
 from vidpred.leaderboard.plan import Plan
 from vidpred.training.data import Data, read_data
@@ -28,13 +28,15 @@ class FrozenList:
     """What every model of the leaderboard is judged on."""
 
     id: str
-    """12 hex digits over the data, the task and all windows."""
+    """12 hex digits over the data, the task, all windows and the groups that they are of."""
     windows: tuple[Window, ...]
     """Of the test part; all figures are of these."""
     shown: tuple[Window, ...]
     """Of the test part, with room for `ahead` frames: the pictures are of these."""
     ahead: int
     """Frames that are predicted for the pictures."""
+    groups: list[str] | None
+    """Of each clip, near-duplicates joined: what intervals draw; None: the clips' own."""
 
 
 class Bench:
@@ -48,7 +50,7 @@ class Bench:
         self.plan = plan
         self.data: Data = read_data(plan.shards, plan.split, plan.params)
         self.device = choose_device(plan.params.resources.device)
-        self.list = freeze(self.data.shards, read_split(plan.split, "test"), plan)
+        self.list = freeze(self.data.shards, read_split(plan.split, "test"), plan, read_groups(plan.split))
         self.training_id = digest([asdict(s) for s in self.data.train] + [asdict(w) for w in self.data.val])
         """Of the stretches that train and the windows that choose."""
 
@@ -59,7 +61,7 @@ class Bench:
         return digest([self.data.flow.model_dump(), note.read_text() if note and note.is_file() else ""])
 
 
-def freeze(shards: Shards, test: list[Segment], plan: Plan) -> FrozenList:
+def freeze(shards: Shards, test: list[Segment], plan: Plan, groups: list[str] | None = None) -> FrozenList:
     """The list of a test part.
 
     Raises:
@@ -74,10 +76,11 @@ def freeze(shards: Shards, test: list[Segment], plan: Plan) -> FrozenList:
         "data": shards.data_id,
         "task": task.model_dump(),
         "windows": [asdict(w) for w in windows],
+        "groups": groups,
         "crop": judged.crop,
         "shown": [[asdict(w) for w in shown], ahead],
     }
-    return FrozenList(digest(told)[:12], tuple(windows), tuple(shown), ahead)
+    return FrozenList(digest(told)[:12], tuple(windows), tuple(shown), ahead, groups)
 
 
 def _shown(shards: Shards, test: list[Segment], plan: Plan) -> tuple[int, list[Window]]:

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from vidpred import __version__
 from vidpred.leaderboard.pictures import ZOOM, ShownClip
@@ -38,7 +38,15 @@ def render(standing: Standing, clips: Sequence[ShownClip], facts: Mapping[str, A
     style = files("vidpred.report").joinpath("style.css").read_text(encoding="utf-8")
     style += own.joinpath("board.css").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "bare": bare, "short": short, "speed": speed, "shade": shade}
+    environment.filters |= {
+        "percent": percent,
+        "bare": bare,
+        "short": short,
+        "speed": speed,
+        "shade": shade,
+        "share": share,
+        "breakable": breakable,
+    }
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
     ranked = [row for row in standing.rows if row.means]
     return template.render(
@@ -55,6 +63,7 @@ def render(standing: Standing, clips: Sequence[ShownClip], facts: Mapping[str, A
         references=standing.references,
         bar=standing.references[0],
         zoom=ZOOM,
+        alone=any(gain["units"] == 1 for row in ranked for gain in row.gains.values()),
         charts={name: Markup(svg) for name, svg in _charts(ranked, standing).items()},
     )
 
@@ -92,6 +101,16 @@ def short(count: float) -> str:
             return f"{count:.3g}{letter}"
         count /= 1000
     return f"{count:.3g} G"
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in another line after each of its words."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
+def share(value: float | None) -> str:
+    """A share as a whole percentage."""
+    return "–" if value is None else f"{100 * value:.0f} %"
 
 
 def speed(value: float | None) -> str:

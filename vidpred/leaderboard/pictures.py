@@ -16,6 +16,7 @@ from PIL import Image
 
 from vidpred.data.clips import read_windows
 from vidpred.leaderboard.bench import Bench
+from vidpred.leaderboard.table import EDGES
 from vidpred.training.metrics import score
 from vidpred.types import to_float
 
@@ -32,6 +33,8 @@ class Tile:
     """A data URI for each of `Clip.steps`."""
     distances: list[float]
     """PD of each."""
+    edges: list[float | None]
+    """Contrast of edges of each, as a share of the truth's; None where that has no edges."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,19 @@ def shown_clips(bench: Bench, predicted: Mapping[str, np.ndarray]) -> list[Shown
         (frames[:, 0], frames[:, 1::2]) if task.between else (frames[:, task.context - 1], frames[:, task.context :])
     )
     steps = sorted({1, ahead})
-    distances = {name: _distances(some, truth) for name, some in predicted.items()}
+    distances = {name: _measured("perceptual_distance", some, truth) for name, some in predicted.items()}
+    contrasts = {name: _measured(EDGES, some, truth) for name, some in predicted.items()}
+    crisp = _measured(EDGES, truth, truth)
     clips = []
     for i, window in enumerate(bench.list.shown):
         clip = bench.data.shards.clips[window.clip]
         tiles = [
-            Tile(name, [_png(some[i, s - 1]) for s in steps], [float(distances[name][i, s - 1]) for s in steps])
+            Tile(
+                name,
+                images=[_png(some[i, s - 1]) for s in steps],
+                distances=[float(distances[name][i, s - 1]) for s in steps],
+                edges=[_share(contrasts[name][i, s - 1], crisp[i, s - 1]) for s in steps],
+            )
             for name, some in predicted.items()
         ]
         clips.append(
@@ -102,11 +112,15 @@ def busiest(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     return float(left / width), float(top / height)
 
 
-def _distances(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(K, steps) PD of every frame."""
+def _measured(metric: str, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(K, steps) a metric of every frame."""
     mine, other = (to_float(torch.from_numpy(frames)) for frames in (predicted, truth))
-    found: np.ndarray = score(mine, other, only=("perceptual_distance",))["perceptual_distance"].numpy()
+    found: np.ndarray = score(mine, other, only=(metric,))[metric].numpy()
     return found
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole > 0 else None
 
 
 def _png(frame: np.ndarray) -> str:

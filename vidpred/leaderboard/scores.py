@@ -130,6 +130,7 @@ def _score(bench: Bench, model: Predictor) -> Scores:
     windows = score_model(
         model, bench.data.shards, bench.list.windows, task=task, flow=bench.data.flow,
         crop=bench.plan.params.evaluate.crop, batch_size=batch_size, device=bench.device,
+        groups=bench.list.groups,
     )  # fmt: skip
     some = bench.list.windows[:batch_size]
     seconds = []

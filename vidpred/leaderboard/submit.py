@@ -5,6 +5,7 @@ In: a model folder or a URI of the registry. Out: its row, and the page written 
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,8 @@ from vidpred.leaderboard.scores import Judgement, judge
 from vidpred.models.files import load_model, task_from
 from vidpred.tracking.download import download
 from vidpred.workspace import locked, write_json
+
+log = logging.getLogger(__name__)
 
 
 def submit(bench: Bench, model: str, out: Path, *, name: str | None = None) -> tuple[Board, str]:
@@ -44,6 +47,7 @@ def submit(bench: Bench, model: str, out: Path, *, name: str | None = None) -> t
     if called in taken:
         raise UserError(f"{called} is a row of the leaderboard itself: give this model another --name")
     with locked(list_folder(bench)):
+        log.info("judging %s on %d test windows", called, len(bench.list.windows))
         found = judge(bench, Judgement(called, folder=str(folder), again=True))
         steps = info.get("training", {}).get("steps")
         entry = Entry(

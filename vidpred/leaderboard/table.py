@@ -17,9 +17,11 @@ from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.intervals import Gain, beats, paired_gain
 from vidpred.leaderboard.contest import Entry, Kind
 from vidpred.leaderboard.scores import Scores, read_scores
+from vidpred.training.figures import interval_of
 
 PD = "perceptual_distance"
-METRICS = (PD, "psnr_db", "ssim", "sharpness_db")
+EDGES = "edge_contrast"
+METRICS = (PD, "psnr_db", "ssim", "sharpness_db", EDGES)
 """Those that the leaderboard shows."""
 KINDS = ("pooled", "macro")
 """Of gains."""
@@ -40,6 +42,9 @@ class Row:
     """Over each of the references; of the mean over seeds of each window."""
     beats: dict[str, bool] = field(default_factory=dict)
     """Whether a gain is a claim (`intervals.beats`)."""
+    edges: float | None = None
+    """Contrast of edges as a share of that of the last frames seen, which are as sharp as what comes: what blurs is
+    below 1, what adds edges above. None where that is not known."""
     parameters: int = 0
     operations: int = 0
     train_speed: float | None = None
@@ -89,7 +94,8 @@ def make_rows(entries: Sequence[Entry], folder: Path, *, references: tuple[str, 
             continue
         gains = _gains(windows, entry.name, references, by_time=by_time)
         of_parts = parts.loc[parts["model"] == entry.name, "gain"]
-        rows.append(_row(entry, scores[entry.name], gains, [None if np.isnan(g) else float(g) for g in of_parts]))
+        deciles = [None if np.isnan(g) else float(g) for g in of_parts]
+        rows.append(_row(entry, scores[entry.name], gains, deciles, crisp=_crisp(windows)))
     return Standing(
         rows=sorted(rows, key=lambda row: (row.means.get(PD, np.inf), row.name)),
         references=references,
@@ -124,7 +130,14 @@ def _gains(
     }
 
 
-def _row(entry: Entry, scores: list[Scores], gains: dict[str, Gain], deciles: list[float | None]) -> Row:
+def _crisp(windows: dict[str, pd.DataFrame]) -> float:
+    """How sharp frames are: the mean contrast of edges of those that were seen last."""
+    return float(windows["copy_last"][EDGES].mean()) if "copy_last" in windows else 0.0
+
+
+def _row(
+    entry: Entry, scores: list[Scores], gains: dict[str, Gain], deciles: list[float | None], *, crisp: float
+) -> Row:
     of_seeds = pd.DataFrame([one.windows[list(METRICS)].mean() for one in scores])
     steps = [member.steps for member in entry.members if member.steps is not None]
     return Row(
@@ -135,6 +148,7 @@ def _row(entry: Entry, scores: list[Scores], gains: dict[str, Gain], deciles: li
         ranges={name: (float(of_seeds[name].min()), float(of_seeds[name].max())) for name in METRICS},
         gains=gains,
         beats={name: beats(gain) for name, gain in gains.items()},
+        edges=float(of_seeds[EDGES].mean()) / crisp if crisp else None,
         parameters=int(scores[0].figures["parameters"]),
         operations=int(scores[0].figures["operations"]),
         train_speed=_mean([m.clips_per_second for m in entry.members]),
@@ -154,13 +168,12 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def gain_of(gain: Gain | None, kind: str) -> tuple[float, float, float] | None:
-    """A gain and its interval, `pooled` or `macro`; None where nothing moves or nothing was compared."""
+def gain_of(gain: Gain | None, kind: str) -> tuple[float, tuple[float, float] | None] | None:
+    """A gain and its interval, if it has one, `pooled` or `macro`; None where nothing moves or nothing was compared."""
     if gain is None or gain["still"]:
         return None
     known: dict[str, Any] = dict(gain)
-    low, high = known[f"{kind}_interval"]
-    return known[kind], low, high
+    return known[kind], interval_of(known, kind)
 
 
 def flat(row: Row, references: Sequence[str]) -> dict[str, Any]:
@@ -172,7 +185,8 @@ def flat(row: Row, references: Sequence[str]) -> dict[str, Any]:
     for other in references:
         gain = row.gains.get(other)
         for kind in KINDS:
-            value, low, high = gain_of(gain, kind) or (None, None, None)
+            value, interval = gain_of(gain, kind) or (None, None)
+            low, high = interval or (None, None)
             out |= {f"gain_{other}_{kind}": value, f"gain_{other}_{kind}_low": low, f"gain_{other}_{kind}_high": high}
         out[f"beats_{other}"] = row.beats.get(other)
     out |= {"parameters": row.parameters, "operations": row.operations} if row.means else {}

@@ -11,16 +11,18 @@ from typing import Any
 import pandas as pd
 
 from vidpred.evaluation.intervals import Gain
-from vidpred.leaderboard.page import percent, short, speed
+from vidpred.leaderboard.page import percent, share, short, speed
 from vidpred.leaderboard.table import KINDS, PD, Row, Standing, flat, gain_of
 
 _FURTHER = (
-    "PSNR ↑", "SSIM ↑", "sharpness ↑", "parameters", "operations", "train clips/s", "predict clips/s", "steps", "seeds"
+    "PSNR ↑", "SSIM ↑", "sharpness ↑", "edges", "parameters", "operations", "train clips/s", "predict clips/s", "steps",
+    "seeds",
 )  # fmt: skip
 
 LEGEND = (
     "Figures are means over seeds, of PD with the range of the seeds; gains are of PD, with 95 % intervals. **Bold**: "
-    "beats it, with the whole interval, pooled and macro, on at least 20 independent units. *Italic*: a baseline."
+    "beats it, with the whole interval, pooled and macro, on at least 20 independent units. *Italic*: a baseline. "
+    "Edges: their contrast, of that of the last frames seen; what is blurred has less, what adds edges more."
 )
 
 
@@ -78,6 +80,7 @@ def cells(place: int, row: Row, references: Sequence[str]) -> list[str]:
         f"{means['psnr_db']:.2f}",
         f"{means['ssim']:.4f}",
         f"{means['sharpness_db']:.2f}",
+        share(row.edges),
         short(row.parameters) if row.parameters else "–",
         short(row.operations) if row.operations else "–",
         speed(row.train_speed),
@@ -92,8 +95,9 @@ def gain_cell(gain: Gain | None, kind: str, claim: bool) -> str:
     found = gain_of(gain, kind)
     if found is None:
         return "–"
-    told, low, high = percent(found[0]), *found[1:]
-    return f"{f'**{told}**' if claim else told} ({percent(low)} to {percent(high)})"
+    told, interval = percent(found[0]), found[1]
+    sure = f" ({percent(interval[0])} to {percent(interval[1])})" if interval else ""
+    return f"{f'**{told}**' if claim else told}{sure}"
 
 
 def csv(standing: Standing) -> str:

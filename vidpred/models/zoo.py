@@ -83,6 +83,15 @@ def build(name: str, config: Mapping[str, object], task: Task) -> Predictor:
     return model
 
 
+def search(name: str) -> dict[str, Any]:
+    """What a sweep may try of a model: its file's `SEARCH`, laid out as under `tune.models`; {}: it names nothing.
+
+    Raises:
+        UserError: no model has that name.
+    """
+    return dict(getattr(module(name), "SEARCH", {}))
+
+
 def is_trained(name: str) -> bool:
     """Whether a model has parameters to train.
 
@@ -110,7 +119,7 @@ def operations(model: Predictor, task: Task) -> int:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
+        with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_ON_CPUS) as counter:
             model(context, flow)
     finally:
         model.train(was_training)
@@ -119,12 +128,23 @@ def operations(model: Predictor, task: Task) -> int:
 
 
 def _attention(query: Any, key: Any, value: Any, *_: object, **__: object) -> int:
-    """Of the shapes; torch's counter leaves out attention as CPUs compute it."""
+    """Of the shapes."""
     count: int = sdpa_flop_count(query, key, value)
     return count
 
 
-_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
+def _recurrent(sequence: Any, of_input: Any, of_state: Any, *_: object, **__: object) -> int:
+    """Of the shapes: a sequence (T, B, C) and both matrices of an LSTM's layer, each applied at every moment."""
+    moments, batch, _ = sequence
+    count: int = 2 * moments * batch * (math.prod(of_input) + math.prod(of_state))
+    return count
+
+
+_ON_CPUS: dict[Any, Any] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten.mkldnn_rnn_layer: _recurrent,
+}
+"""What torch's counter leaves out where a CPU computes it."""
 
 
 def _instead(wrong: str, right: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ from vidpred.training.figures import (
     NOTHING_MOVES,
     UNITS,
     gain_in_words,
+    interval_of,
     relative_gain,
     verdict,
 )
@@ -89,7 +90,13 @@ def render(inputs: Inputs, *, title: str) -> str:
     """The page as text."""
     own = files("vidpred.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "count": "{:,}".format, "size": _size, "plural": _plural}
+    environment.filters |= {
+        "percent": _percent,
+        "sure": _sure,
+        "count": "{:,}".format,
+        "size": _size,
+        "plural": _plural,
+    }
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
     style = Markup(own.joinpath("style.css").read_text(encoding="utf-8"))  # ours, not input
     return template.render(title=title, style=style, version=__version__, **_content(inputs))
@@ -276,6 +283,12 @@ def _short(value: object) -> str:
 
 def _percent(value: float) -> str:
     return gain_in_words(value).replace("-", "−")
+
+
+def _sure(gain: Mapping[str, Any], form: str, kind: str = "pooled") -> str:
+    """The interval of a gain, in a form such as ` ({})`; nothing where it has none."""
+    interval = interval_of(gain, kind)
+    return form.format(" to ".join(_percent(end) for end in interval)) if interval else ""
 
 
 def _plural(count: int, what: str) -> str:

@@ -9,6 +9,7 @@ from vidpred.config import FlowParams, Params
 from vidpred.data.clips import evaluation_windows, evenly, task_of
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
+from vidpred.errors import UserError
 from vidpred.types import Segment, Task, Window
 
 
@@ -32,10 +33,16 @@ def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
     """Opens the shards and the split. Flow is looked for in the folder `flow` beside the shards.
 
     Raises:
-        UserError: as `Shards` and `read_split`.
+        UserError: as `Shards` and `read_split`; or no validation clip holds a window, as where the split is of a
+            shorter task.
     """
     shards = Shards(shards_folder)
     windows = evaluation_windows(read_split(split, "val"), task=params.task)
+    if not windows:
+        raise UserError(
+            f"no validation clip holds a window of {params.task.span} frames: run `dvc repro split` for this task, or "
+            "lower task.context"
+        )
     return Data(
         shards=shards,
         train=read_split(split, "train"),

@@ -96,6 +96,19 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     return Verdict(baseline, metrics[f"over_{baseline}"], metrics[f"beats_{baseline}"])
 
 
+def interval_of(gain: Mapping[str, Any], kind: str = "pooled") -> tuple[float, float] | None:
+    """The 95 % interval of a gain; None where it has none: one group alone says nothing of how groups vary.
+
+    Args:
+        gain: As `intervals.Gain`.
+        kind: `pooled` or `macro`.
+    """
+    if gain.get("units") == 1:
+        return None
+    low, high = gain[f"{kind}_interval"]
+    return low, high
+
+
 def best_baseline(distances: Mapping[str, float], *, prefix: str = "") -> tuple[str, float]:
     """The name and the distance of the baseline that comes nearest.
 

@@ -106,6 +106,10 @@ class Trainer:
         self.dtype, self.adversary = self.objective.dtype, self.objective.adversary
         self.compiled = Compiled(self.model, wanted=params.compile)
         self.plan = stages.planned(self.model, steps, params.stage_shares)
+        if all(stage.name != JOINT for stage in self.plan):
+            log.info(
+                "each stage has a loss of its own: train.loss has no part but in a stage joint of train.stage_shares"
+            )
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0
@@ -208,7 +212,11 @@ class Trainer:
     def _note(self, name: str, value: float) -> None:
         self._seen.setdefault(name, []).append(value)
 
+    @torch.no_grad()
     def _skip(self) -> float:
+        """Leaves a step out: no weight has moved, and what batch norm made of it is forgotten."""
+        for mine, before in zip(self.model.buffers(), self.average.buffers(), strict=True):
+            mine.copy_(before)
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row == 1:
             log.warning("step %d: the loss is not finite; its update is left out", self.step)

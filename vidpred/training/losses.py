@@ -72,23 +72,16 @@ def perceptual(prediction: Tensor, target: Tensor) -> Tensor:
     return ((squared + PERCEPTUAL_GREY_LEVEL**2).sqrt() - PERCEPTUAL_GREY_LEVEL).mean() / 255
 
 
-def gdl(
-    prediction: Tensor, target: Tensor, *, alpha: float = 1.0, reduction: Literal["mean", "sum"] = "mean"
-) -> Tensor:
-    """Gradient difference loss (Mathieu et al. 2015, arXiv 1511.05440).
+def gdl(prediction: Tensor, target: Tensor, *, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Gradient difference loss with alpha 1 (Mathieu et al. 2015, arXiv 1511.05440).
 
     Args:
         prediction: (..., C, H, W).
         target: Same shape.
-        alpha: Power of the differences, at least 1: smaller ones have no gradient at zero.
         reduction: `mean`: over pixels, along rows and along columns, and the two added. `sum`, as the paper has it:
             over a frame's pixels and channels, then averaged over frames.
     """
-    if alpha < 1:
-        raise ValueError(f"alpha is {alpha}: it must be at least 1")
     rows, columns = ((_gradient(target, dim) - _gradient(prediction, dim)).abs() for dim in (-2, -1))
-    if alpha != 1:
-        rows, columns = rows**alpha, columns**alpha
     return rows.mean() + columns.mean() if reduction == "mean" else _per_frame(rows) + _per_frame(columns)
 
 
@@ -110,54 +103,25 @@ def laplacian(prediction: Tensor, target: Tensor) -> Tensor:
     return total + left.abs().mean()
 
 
-def kl(
-    mean: Tensor, log_variance: Tensor, other_mean: Tensor | None = None, other_log_variance: Tensor | None = None
-) -> Tensor:
-    """Kullback-Leibler divergence of one diagonal Gaussian from another, KL(first || other).
-
-    Args:
-        mean: (..., D).
-        log_variance: Same shape.
-        other_mean: Same shape; None: 0.
-        other_log_variance: Same shape; None: 0, so that the default is the standard normal.
-
-    Returns:
-        In nats: summed over D, averaged over what is before it.
-    """
-    with torch.autocast(mean.device.type, enabled=False):
-        mean, log_variance = mean.float(), log_variance.float()
-        distance = mean if other_mean is None else mean - other_mean.float()
-        other = torch.zeros_like(mean) if other_log_variance is None else other_log_variance.float()
-        ratio = log_variance - other
-        nats = 0.5 * (ratio.exp() + distance.square() * (-other).exp() - 1 - ratio)
-        return nats.sum(dim=-1).mean()
-
-
-def adversarial(logits: Tensor, *, kind: Literal["bce", "hinge"] = "bce") -> Tensor:
-    """What a generator loses where a discriminator takes its frames for predictions.
+def adversarial(logits: Tensor) -> Tensor:
+    """What a generator loses where a discriminator takes its frames for predictions: cross-entropy with "real".
 
     Args:
         logits: The discriminator's of predictions, any shape; high: taken for real.
-        kind: `bce`: binary cross-entropy with "real", as Mathieu et al. 2015 have it; `hinge`: minus the mean logit.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        logits = logits.float()
-        return F.softplus(-logits).mean() if kind == "bce" else -logits.mean()
+        return F.softplus(-logits.float()).mean()
 
 
-def discriminator(real: Tensor, predicted: Tensor, *, kind: Literal["bce", "hinge"] = "bce") -> Tensor:
-    """What a discriminator loses: the mean over both of what it takes for the other.
+def discriminator(real: Tensor, predicted: Tensor) -> Tensor:
+    """What a discriminator loses: the mean over both of the cross-entropy with what they are.
 
     Args:
         real: Its logits of true frames, any shape.
         predicted: Its logits of predictions, which carry no gradient to the generator if those were detached.
-        kind: As in `adversarial`; the hinge is at 1 and -1.
     """
     with torch.autocast(real.device.type, enabled=False):
-        real, predicted = real.float(), predicted.float()
-        if kind == "bce":
-            return (F.softplus(-real).mean() + F.softplus(predicted).mean()) / 2
-        return (F.relu(1 - real).mean() + F.relu(1 + predicted).mean()) / 2
+        return (F.softplus(-real.float()).mean() + F.softplus(predicted.float()).mean()) / 2
 
 
 def _gradient(frames: Tensor, dim: int) -> Tensor:

@@ -58,6 +58,13 @@ class Config:
             raise UserError(f"conv2d: {', '.join(changed)} of variant {self.variant} are its source's: leave them out")
 
 
+SEARCH = {
+    "config": {"filters": [16, 32, 64], "depth": [3, 4, 6], "kernel": [3, 5], "noise": [0.0, 0.02, 0.1]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Conv2d(Predictor):
     """(B, T, C, H, W) with the task's T in, the whole horizon out; frames of any size."""
 

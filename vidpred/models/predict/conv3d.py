@@ -69,6 +69,13 @@ class Config:
             )
 
 
+SEARCH = {
+    "config": {"filters": [8, 16, 32], "depth": [2, 3, 4], "pool": ["mean", "max"], "noise": [0.0, 0.02, 0.1]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Conv3d(Predictor):
     """(B, T, C, H, W) in, the whole horizon out; frames of any size. Only `hwc` is bound to the task's T."""
 

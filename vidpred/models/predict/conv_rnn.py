@@ -51,6 +51,13 @@ class Config:
             raise UserError(f"conv_rnn: kernel is {self.kernel}: give an odd number")
 
 
+SEARCH = {
+    "config": {"cell": ["rnn", "gru", "lstm"], "filters": [8, 16, 32], "layers": [1, 2, 3], "fold": [2, 4]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class ConvRnn(Predictor):
     """(B, T, C, H, W) with any T in, the whole horizon out; frames of any size."""
 

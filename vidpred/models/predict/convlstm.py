@@ -62,6 +62,13 @@ class Config:
             raise UserError(f"convlstm: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
+SEARCH = {
+    "config": {"filters": [8, 16, 32], "layers": [1, 2], "kernel": [3, 5], "fold": [1, 2, 4]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Convlstm(Predictor):
     """(B, T, C, H, W) with any T in, the whole horizon out; frames of any size."""
 

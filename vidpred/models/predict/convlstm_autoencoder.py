@@ -79,6 +79,13 @@ class Config:
             raise UserError(f"{name}: {', '.join(changed)} of variant {self.variant} are its source's: leave them out")
 
 
+SEARCH = {
+    "config": {"filters": [4, 8, 16], "depth": [1, 2, 3], "norm": ["batch", "none"], "dropout": [0.0, 0.2]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 _SEED = Config(filters=4, fold=1, fine_skip=False, dropout=0.2)
 """The tutorial's sizes; its head is another one."""
 

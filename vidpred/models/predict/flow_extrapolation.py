@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vidpred.models.blocks.candidates import midway_candidates
 from vidpred.models.blocks.warp import warp
+from vidpred.models.checks import sees_motion
 from vidpred.types import Output, Predictor, Task
 
 
@@ -27,7 +28,13 @@ class FlowExtrapolation(Predictor):
     needs_flow = True
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
-        """See `Predictor.forward`."""
+        """See `Predictor.forward`.
+
+        Raises:
+            UserError: the context has a single frame.
+            ValueError: there is no flow.
+        """
+        sees_motion("flow_extrapolation", context.shape[1])
         if flow is None:
             raise ValueError("flow_extrapolation needs optical flow: pass flow=")
         if self.between:
@@ -35,6 +42,11 @@ class FlowExtrapolation(Predictor):
         return Output(warp(context[:, -1], flow[:, -1])[:, None])
 
 
-def build(config: Config, task: Task) -> FlowExtrapolation:  # noqa: ARG001 - nothing to choose, and any task will do
-    """A `FlowExtrapolation`."""
+def build(config: Config, task: Task) -> FlowExtrapolation:  # noqa: ARG001 - nothing to choose
+    """A `FlowExtrapolation`.
+
+    Raises:
+        UserError: the context has a single frame.
+    """
+    sees_motion("flow_extrapolation", task.context)
     return FlowExtrapolation()

@@ -19,7 +19,7 @@ from torch import Tensor
 from vidpred.errors import UserError
 from vidpred.models.blocks.candidates import box_blur, candidates, midway_candidates, past_errors
 from vidpred.models.blocks.distance import perceptual_distance_map
-from vidpred.models.checks import between
+from vidpred.models.checks import between, sees_motion
 from vidpred.types import Batch, Output, Predictor, Task
 
 PARTS = (0.0, 0.5, 1.0)
@@ -53,7 +53,13 @@ class FlowGate(Predictor):
         self.config = config
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
-        """See `Predictor.forward`; all in float32, also under autocast."""
+        """See `Predictor.forward`; all in float32, also under autocast.
+
+        Raises:
+            UserError: the context has a single frame.
+            ValueError: there is no flow.
+        """
+        sees_motion("flow_gate", context.shape[1])
         if flow is None:
             raise ValueError("flow_gate needs optical flow: pass flow=")
         with torch.autocast(context.device.type, enabled=False):
@@ -126,6 +132,5 @@ def build(config: Config, task: Task) -> FlowGate:
     Raises:
         UserError: the context has a single frame.
     """
-    if task.context < 2:
-        raise UserError(f"flow_gate needs two frames to see motion, task.context is {task.context}: give at least 2")
+    sees_motion("flow_gate", task.context)
     return FlowGate(config)

@@ -54,6 +54,13 @@ class Config:
         between("late_fusion", "scales", self.scales, 1, 6)
 
 
+SEARCH = {
+    "config": {"width": [8, 16, 32], "scales": [1, 2, 3], "depth": [1, 2], "join": ["concat", "pool"]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class LateFusion(Predictor):
     """(B, T, C, H, W) in, the whole horizon out; frames of any size, and any T where `join` is `pool`."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vidpred.models.checks import sees_motion
 from vidpred.types import Output, Predictor, Task
 
 
@@ -21,12 +22,22 @@ class Linear(Predictor):
     """(B, T, C, H, W) in, one frame out; no parameters."""
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
-        """See `Predictor.forward`."""
+        """See `Predictor.forward`.
+
+        Raises:
+            UserError: the context has a single frame.
+        """
+        sees_motion("linear", context.shape[1])
         if self.between:
             return Output(context.float().mean(dim=1, keepdim=True))
         return Output((2 * context[:, -1:] - context[:, -2:-1]).clamp(0, 1))
 
 
-def build(config: Config, task: Task) -> Linear:  # noqa: ARG001 - nothing to choose, and any task will do
-    """A `Linear`."""
+def build(config: Config, task: Task) -> Linear:  # noqa: ARG001 - nothing to choose
+    """A `Linear`.
+
+    Raises:
+        UserError: the context has a single frame.
+    """
+    sees_motion("linear", task.context)
     return Linear()

@@ -72,6 +72,13 @@ class Config:
             raise UserError(f"multiscale: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
+SEARCH = {
+    "config": {"filters": [16, 32, 64], "depth": [3, 4, 5], "kernel": [3, 5], "scales": ["paper", "blog"]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Multiscale(Predictor):
     """(B, T, C, H, W) with the task's T in, the whole horizon out; frames of any size."""
 
@@ -118,11 +125,6 @@ class Multiscale(Predictor):
         """(B, T, C, H, W) at the size of every stage, coarsest first, float32."""
         height, width = frames.shape[-2:]
         return [resize(frames, (-(-height // divisor), -(-width // divisor))) for divisor in self.divisors]
-
-    def at_scales(self, context: Tensor) -> list[Tensor]:
-        """What every stage predicts, coarsest first: (B, steps, C, h, w) float32, nominally in [0, 1]."""
-        contexts = self.pyramid(context)
-        return [self._predictions(seen, stage) for seen, stage in zip(contexts, self._stages(contexts), strict=True)]
 
     def _stages(self, contexts: list[Tensor]) -> list[Tensor]:
         """(B, steps·C, h, w) float32 of every stage: residuals in `default`, frames in [-1, 1] in `seed`."""

@@ -50,6 +50,13 @@ class Config:
         between("nonlocal_net", "inner", self.inner, 0.01, 4)
 
 
+SEARCH = {
+    "config": {"width": [8, 16, 32], "scales": [2, 3], "blocks": [0, 1, 2], "inner": [0.25, 0.5]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class NonlocalNet(Predictor):
     """(B, T, C, H, W) with any T in, the whole horizon out; frames of any size."""
 

@@ -68,6 +68,13 @@ class Config:
             raise UserError("parallel: conv2d, conv3d and convlstm are all false: give at least one branch")
 
 
+SEARCH = {
+    "config": {"filters": [8, 16, 32], "depth": [2, 3, 4], "layers": [1, 2], "fold": [2, 4]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Parallel(Predictor):
     """(B, T, C, H, W) in, the whole horizon out; frames of any size, and any T where there is no 2D branch."""
 

@@ -54,6 +54,18 @@ class Config:
             raise UserError(f"seq2seq: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
+SEARCH = {
+    "config": {
+        "filters": [16, 32, 64],
+        "depth": [1, 2],
+        "batch_norm": [False, True],
+        "teacher_forcing": [0.0, 0.5, 1.0],
+    },
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 _SOURCES = {
     "seed": Config(filters=32, depth=2, fold=1, batch_norm=False, teacher_forcing=1),
     "better": Config(filters=32, depth=3, fold=1, batch_norm=True, teacher_forcing=0),

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.depthwise import Depthwise
-from vidpred.models.blocks.learned_path import add_residual, standardise, zero_head
+from vidpred.models.blocks.learned_path import add_residual, check_length, standardise, zero_head
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -78,6 +78,18 @@ class Config:
         return a, b, c, d
 
 
+SEARCH = {
+    "config": {
+        "filters": [8, 16, 32],
+        "translator_filters": [40, 80, 128],
+        "translator_depth": [2, 4, 6],
+        "drop_path": [0.0, 0.1],
+    },
+    "train": {"learning_rate": {"low": 5e-4, "high": 5e-3, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Simvp(Predictor):
     """(B, T, C, H, W) with the task's T in, the whole horizon out; frames of any size."""
 
@@ -104,11 +116,7 @@ class Simvp(Predictor):
         Raises:
             UserError: the context is not as long as the task's, whose time is stacked on channels.
         """
-        if context.shape[1] != self.context:
-            raise UserError(
-                f"simvp was built for {self.context} frames of context, not {context.shape[1]}: "
-                "give as many, or train one with this task.context"
-            )
+        check_length("simvp", context, self.context)
         if not self.seed:
             return Output(
                 add_residual(context, self._once(standardise(context)).flatten(1, 2), self.steps, between=self.between)

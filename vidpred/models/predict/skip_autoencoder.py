@@ -41,6 +41,13 @@ class Config:
             )
 
 
+SEARCH = {
+    "config": {"filters": [16, 24, 32], "depth": [2, 3, 4]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class SkipAutoencoder(Predictor):
     """(B, T, C, H, W) with the task's T in, one frame out; frames of any size."""
 

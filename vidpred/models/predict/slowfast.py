@@ -54,6 +54,13 @@ class Config:
             raise UserError(f"slowfast: width is {self.width}: give a multiple of share, {self.share}")
 
 
+SEARCH = {
+    "config": {"width": [16, 32, 64], "share": [4, 8], "every": [2, 4], "fusion": [3, 5, 7]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+
+
 class Slowfast(Predictor):
     """(B, T, C, H, W) with any T in, the whole horizon out; frames of any size."""
 

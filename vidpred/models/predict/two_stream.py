@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vidpred.errors import UserError
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise, unfold_pixels, zero_head
 from vidpred.models.blocks.scales import Down, Up, widths
 from vidpred.models.blocks.warp import warp
-from vidpred.models.checks import between
+from vidpred.models.checks import between, sees_motion
 from vidpred.types import Output, Predictor, Task
 
 
@@ -48,6 +47,13 @@ class Config:
             between("two_stream", field, getattr(self, field), 1)
         between("two_stream", "scales", self.scales, 1, 6)
         between("two_stream", "max_flow", self.max_flow, 0.5)
+
+
+SEARCH = {
+    "config": {"width": [8, 16, 32], "scales": [2, 3, 4], "depth": [1, 2], "max_flow": [6.0, 12.0, 24.0]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
 
 
 class TwoStream(Predictor):
@@ -110,6 +116,5 @@ def build(config: Config, task: Task) -> TwoStream:
     Raises:
         UserError: the context has a single frame.
     """
-    if task.context < 2:
-        raise UserError(f"two_stream needs two frames to see motion, task.context is {task.context}: give at least 2")
+    sees_motion("two_stream", task.context)
     return TwoStream(config, task)

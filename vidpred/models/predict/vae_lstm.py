@@ -28,21 +28,20 @@ It can be trained at once by the loss on frames, through `forward`, or in stages
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
+from vidpred.models.blocks.coders import SIDE, halving, of_world_models
+from vidpred.models.blocks.gaussians import Belief, kl_divergence
 from vidpred.models.blocks.learned_path import standardise, start_frame
 from vidpred.models.checks import between
 from vidpred.types import Batch, Output, Predictor, Task
 
-_SEED_SIDE = 64
 _REACH = 1.2  # of painted values around a half; what lies beyond black and white is cut off, and keeps its gradient
 _LIMIT = 8.0  # of log variances: their exponentials stay finite, also in the first, wild steps
 
@@ -83,28 +82,16 @@ class Config:
             raise UserError(f"vae_lstm: {', '.join(changed)} of variant {self.variant} is its source's: leave it out")
 
 
-class Belief(NamedTuple):
-    """A mixture of K Gaussians over a latent of L numbers, each without correlations."""
-
-    logits: Tensor
-    """(..., K) float32: of the weights."""
-    means: Tensor
-    """(..., K, L) float32."""
-    log_variances: Tensor
-    """(..., K, L) float32."""
-
-    @property
-    def mean(self) -> Tensor:
-        """(..., L): what is expected; where all Gaussians agree, bit by bit what they say."""
-        first = self.means[..., :1, :]
-        offset = (self.logits.softmax(dim=-1)[..., None] * (self.means - first)).sum(dim=-2)
-        return first[..., 0, :] + offset
-
-    def log_likelihood(self, latent: Tensor) -> Tensor:
-        """(...): the logarithm of the density at `latent` (..., L)."""
-        distance = (latent[..., None, :] - self.means).square() * torch.exp(-self.log_variances)
-        each = -0.5 * (distance + self.log_variances + math.log(2 * math.pi)).sum(dim=-1)
-        return torch.logsumexp(self.logits.log_softmax(dim=-1) + each, dim=-1)
+SEARCH = {
+    "config": {
+        "latent_size": [16, 32, 64],
+        "hidden": [128, 256],
+        "head": ["point", "gaussian", "mdn"],
+        "kl_weight": [0.01, 0.1, 1.0],
+    },
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
 
 
 class VaeLstm(Predictor):
@@ -124,7 +111,15 @@ class VaeLstm(Predictor):
         self.residual = not seed
         self.differences = (config.latent or ("absolute" if seed else "difference")) == "difference"
         self.padding = (0, 0) if seed else (-task.height % 16, -task.width % 16)
-        self.extractor, self.painter, features = _seed(task) if seed else _default(config, task, self.padding)
+        if seed and self.size != (SIDE, SIDE):
+            raise UserError(
+                f"vae_lstm: variant seed is for frames of {SIDE}x{SIDE}, not {task.height}x{task.width}: "
+                "resize them, or take variant default"
+            )
+        padded = (task.height + self.padding[0], task.width + self.padding[1])
+        self.extractor, self.painter, features = (
+            of_world_models(task.channels) if seed else halving(task.channels, config.filters, padded)
+        )
         self.to_latent = nn.Linear(features, 2 * self.latent_size)
         self.from_latent = nn.Linear(self.latent_size, features)
         hidden, layers = (256, 1) if seed else (config.hidden, config.layers)
@@ -202,11 +197,10 @@ class VaeLstm(Predictor):
         """Frames (..., C, H, W) through the latent and back, without noise: to be shown below the originals."""
         return self.decode(self.encode(frames)[0])
 
-    def prime(self, context: Tensor) -> Tensor:
-        """What the LSTM expected each frame of the context to be, painted outright: (B, T-1, C, H, W).
-
-        The first frame is left out, since nothing is known before it. A rollout is shown after these.
-        """
+    def primed(self, context: Tensor) -> Tensor | None:
+        """See `Predictor.primed`: what the LSTM expected, painted outright. Nothing is known before the first frame."""
+        if self.between or context.shape[1] < 2:
+            return None
         believed, _ = self._believe(self.encode(context)[0][:, :-1])
         return self.decode(believed.mean)
 
@@ -356,46 +350,8 @@ class VaeLstm(Predictor):
         return Belief(logits, means, log_variances), memory
 
 
-def kl_divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
-    """KL divergence from Gaussians to others, number by number, in nats; 0 where they agree. All of one shape."""
-    distance = (mean - other_mean).square() * torch.exp(-other_log_variance)
-    difference = log_variance - other_log_variance
-    return 0.5 * (torch.exp(difference) - difference - 1 + distance)
-
-
 def _bounded(log_variance: Tensor) -> Tensor:
     return _LIMIT * torch.tanh(log_variance / _LIMIT)
-
-
-def _default(config: Config, task: Task, padding: tuple[int, int]) -> tuple[nn.Sequential, nn.Sequential, int]:
-    """Frames to features, features to frames, and how many features: four halvings, four doublings."""
-    widths = [task.channels, *(config.filters * k for k in (1, 2, 4, 4))]
-    rows, columns = ((side + pad) // 16 for side, pad in zip((task.height, task.width), padding, strict=True))
-    down: list[nn.Module] = []
-    up: list[nn.Module] = [nn.Unflatten(-1, (widths[-1], rows, columns))]
-    for wide, narrow in itertools.pairwise(widths[::-1]):
-        # without norms it paints the mean of all frames for the first thousands of steps
-        up += [nn.GroupNorm(1, wide), nn.SiLU(), nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)]
-        down = [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.GroupNorm(1, wide), nn.SiLU(), *down]
-    return nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up), widths[-1] * rows * columns
-
-
-def _seed(task: Task) -> tuple[nn.Sequential, nn.Sequential, int]:
-    """The same of the world models; their decoder starts from one pixel of 1,024 channels."""
-    if (task.height, task.width) != (_SEED_SIDE, _SEED_SIDE):
-        raise UserError(
-            f"vae_lstm: variant seed is for frames of {_SEED_SIDE}x{_SEED_SIDE}, not {task.height}x{task.width}: "
-            "resize them, or take variant default"
-        )
-    down: list[nn.Module] = []
-    for narrow, wide in itertools.pairwise((task.channels, 32, 64, 128, 256)):
-        down += [nn.Conv2d(narrow, wide, 4, stride=2), nn.ReLU()]
-    up: list[nn.Module] = [nn.Unflatten(-1, (1024, 1, 1))]
-    for (wide, narrow), kernel in zip(
-        itertools.pairwise((1024, 128, 64, 32, task.channels)), (5, 5, 6, 6), strict=True
-    ):
-        up += [nn.ConvTranspose2d(wide, narrow, kernel, stride=2), nn.ReLU()]
-    return nn.Sequential(*down, nn.Flatten()), nn.Sequential(*up[:-1]), 1024
 
 
 def build(config: Config, task: Task) -> VaeLstm:

@@ -1,0 +1,87 @@
+"""What `vidpred check` says of models that cannot be what params.yaml asks of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vidpred.commands.check_models import check_models
+from vidpred.config import load_params
+from vidpred.errors import UserError
+
+OURS = Path(__file__).parents[2] / "params.yaml"
+
+
+def checked(folder: Path, changes: Mapping[str, object]) -> None:
+    """Checks the project's params.yaml with some values replaced, named as `dvc exp run -S` names them."""
+    values: dict[str, Any] = yaml.safe_load(OURS.read_text())
+    for place, value in changes.items():
+        *above, last = place.split(".")
+        section = values
+        for name in above:
+            section = section[name]
+        section[last] = value
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    check_models(path, load_params(path))
+
+
+SEARCH = {"convlstm": {"config": {"filters": [8, 16]}, "train": {"learning_rate": {"low": 1e-3, "high": 1e-2}}}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"train.model": "warpmix", "train.config": {"width": 16, "frames": 2}, "train.augment.crop": 32},
+        {"tune.models": SEARCH, "task.kind": "interpolate", "task.context": 2, "transcode.min_frames": 3},
+        {"train.model": "vae_lstm", "train.stage_shares": {"autoencoder": 3, "joint": 1}},
+        {
+            "tune.models": {"multiscale": {}},
+            "train.model": "multiscale",
+            "train.loss": {"l1": 1.0, "adversarial": 0.05},
+        },
+    ],
+)
+def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: dict[str, object]) -> None:
+    before = torch.random.get_rng_state()
+    checked(tmp_path, changes)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"tune.models": SEARCH | {"conv3d": {"train": {"batch_size": {"low": 1, "high": 8}}}}},
+            "tune.models.conv3d.train: batch_size is a range, which draws fractions: give a list, such as [8, 16]",
+        ),
+        (
+            {"tune.models": {"conv3d": {"train": {"learning_rate": {"low": -1, "high": 1}}}}},
+            "tune.models.conv3d.train: learning_rate is -1.0: it must be more than 0",
+        ),
+        (
+            {"train.model": "vae_lstm", "train.stage_shares": {"autoencodr": 1}},
+            "train: train.stage_shares names autoencodr: this model's stages are autoencoder, latent, joint",
+        ),
+        (
+            {"tune.models": {"vae_lstm": {}}, "tune.steps": 1, "tune.grace_steps": 1},
+            "tune.models.vae_lstm: 1 steps are too few for 2 stages (autoencoder, latent): raise tune.steps",
+        ),
+        (
+            {"train.model": "multiscale", "train.loss": {"l1": 1.0, "adversarial": 0.05}},
+            "tune.models.warpmix: train.loss has adversarial, and warpmix has no discriminators: take multiscale",
+        ),
+        ({"train.model": "vae_lstm", "train.augment.crop": 48}, "train: "),
+    ],
+)
+def test_what_a_model_cannot_do_is_told_with_its_place(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        checked(tmp_path, changes)
+    assert str(caught.value).startswith(f"{tmp_path / 'params.yaml'}: {told}")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,112 @@
+"""The part of `vidpred check` that needs torch: every model that params.yaml names is built, as its stage would.
+
+A field that a model does not have, a value that it refuses, or a loss that it cannot be trained by, else comes to light
+minutes or hours later, when clips have been fetched, frames made and a sweep is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from vidpred.config import ModelSpace, Params, Space, TrainParams, UniformSpace
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.problems import problems
+from vidpred.training.stages import planned
+from vidpred.tuning.space import points
+from vidpred.types import Predictor, Task
+
+
+def check_models(path: Path, params: Params) -> None:
+    """Makes sure that all models of `tune` and `train` can be built for the task, and trained as is asked.
+
+    Args:
+        path: Of params.yaml, for what is said.
+        params: All of it; names of models are known to be right.
+
+    Raises:
+        UserError: one cannot; names the place.
+    """
+    task = Task(
+        context=params.task.context,
+        horizon=params.task.horizon,
+        height=params.transcode.height,
+        width=params.transcode.width,
+        interval=params.task.interval,
+        kind=params.task.kind,
+    )
+    place = ""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            if params.train.model is not None:
+                place = "train.model"
+                _trained(params.train.model)
+                place = "train.config"
+                model = zoo.build(params.train.model, params.train.config, task)
+                zoo.operations(model, task)  # predicts once
+                place = "train"
+                _fits(params.train.model, model, params.train, task)
+                if params.train.minutes is None:
+                    planned(model, params.train.steps, params.train.stage_shares)
+            for name, space in params.tune.models.items():
+                place = "tune.models"
+                _trained(name)
+                place = f"tune.models.{name}.config"
+                for field, values in space.config.items():  # also what no trial happens to draw
+                    for value in _ends(values):
+                        zoo.config_of(name, {field: value})
+                place = f"tune.models.{name}"
+                model = zoo.build(name, {}, task)
+                _fits(name, model, params.train, task)
+                _plan_of_a_trial(model, params)
+                place = f"{place}.train"
+                _replaced(space, params.train)
+            place = "tune.models"
+            points(params.tune, params.train, task)
+        except UserError as error:
+            raise UserError(f"{path}: {place}: {str(error).removeprefix('tune.models.')}") from None
+
+
+def _trained(name: str) -> None:
+    if not zoo.is_trained(name):
+        raise UserError(f"{name} has nothing to train: name another")
+
+
+def _fits(name: str, model: Predictor, train: TrainParams, task: Task) -> None:
+    """Whether a model can be trained on what `train` cuts out of frames, and by its loss."""
+    if train.augment.crop is not None:
+        zoo.operations(model, replace(task, height=train.augment.crop, width=train.augment.crop))
+    if "adversarial" in train.loss and model.discriminators() is None:
+        raise UserError(
+            f"train.loss has adversarial, and {name} has no discriminators: take multiscale, in tune.models too (its "
+            "trials share the loss), or leave adversarial out"
+        )
+
+
+def _plan_of_a_trial(model: Predictor, params: Params) -> None:
+    try:
+        planned(model, params.tune.steps, params.train.stage_shares)
+    except UserError as error:
+        raise UserError(str(error).replace("raise train.steps", "raise tune.steps")) from None
+
+
+def _replaced(space: ModelSpace, train: TrainParams) -> None:
+    """Whether `train` takes what a trial may put into it."""
+    for field, values in space.train.items():
+        if field == "batch_size" and isinstance(values, UniformSpace):
+            raise UserError("batch_size is a range, which draws fractions: give a list, such as [8, 16]")
+        for value in _ends(values):
+            given = train.model_dump() | {field: value}
+            try:
+                TrainParams.model_validate(given)
+            except ValidationError as error:
+                raise UserError(problems(error, TrainParams, given)) from None
+
+
+def _ends(space: Space) -> list[bool | int | float | str]:
+    """What a trial may draw: all of a list, the ends of a range."""
+    return [space.low, space.high] if isinstance(space, UniformSpace) else space
