@@ -17,7 +17,7 @@ from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.problems import problems
 from vidpred.training.stages import planned
-from vidpred.tuning.space import points
+from vidpred.tuning.space import check_space
 from vidpred.types import Predictor, Task
 
 
@@ -66,7 +66,7 @@ def check_models(path: Path, params: Params) -> None:
                 place = f"{place}.train"
                 _replaced(space, params.train)
             place = "tune.models"
-            points(params.tune, params.train, task)
+            check_space(params.tune, params.train, task)
         except UserError as error:
             raise UserError(f"{path}: {place}: {str(error).removeprefix('tune.models.')}") from None
 
@@ -97,10 +97,10 @@ def _plan_of_a_trial(model: Predictor, params: Params) -> None:
 def _replaced(space: ModelSpace, train: TrainParams) -> None:
     """Whether `train` takes what a trial may put into it."""
     for field, values in space.train.items():
-        if field == "batch_size" and isinstance(values, UniformSpace):
-            raise UserError("batch_size is a range, which draws fractions: give a list, such as [8, 16]")
+        if field == "batch_size" and isinstance(values, UniformSpace) and values.step is None:
+            raise UserError("batch_size is a range, which draws fractions: give a list, such as [8, 16], or a step")
         for value in _ends(values):
-            given = train.model_dump() | {field: value}
+            given = train.replaced({field: value})
             try:
                 TrainParams.model_validate(given)
             except ValidationError as error:
