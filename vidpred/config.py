@@ -459,11 +459,15 @@ class TrainParams(Section):
         Raises:
             ValidationError: a value is impossible.
         """
+        return TrainParams.model_validate(self.replaced(changes))
+
+    def replaced(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What `changed` checks."""
         values = self.model_dump()
         for field, value in changes.items():
             section, _, name = field.partition(".")
             values[section] = values[section] | {name: value} if name else value
-        return TrainParams.model_validate(values)
+        return values
 
     @model_validator(mode="after")
     def _loss_given(self) -> TrainParams:

@@ -59,11 +59,11 @@ def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: d
     [
         (
             {"tune.models": SEARCH | {"conv3d": {"train": {"batch_size": {"low": 1, "high": 8}}}}},
-            "tune.models.conv3d: train.batch_size is a range, which draws fractions: give it a step, or a list",
+            "tune.models.conv3d.train: batch_size is a range, which draws fractions: give a list, such as [8, 16]",
         ),
         (
             {"tune.models": {"conv3d": {"train": {"learning_rate": {"low": -1, "high": 1}}}}},
-            "tune.models.conv3d.train.learning_rate may be -1.0, which is impossible: it must be greater than 0",
+            "tune.models.conv3d.train: learning_rate is -1.0: it must be more than 0",
         ),
         (
             {"train.model": "vae_lstm", "train.stage_shares": {"autoencodr": 1}},

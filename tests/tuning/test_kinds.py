@@ -58,12 +58,11 @@ MODELS = {
 def test_at_equal_time_each_model_has_steps_of_its_own(run: Any) -> None:
     models = {"conv2d": {}, "simvp": {}}
     summary, trials = run(
-        models=models, trials=2, scheduler="asha", compare="time", trial_minutes=0.05, steps=2, grace_steps=1
+        models=models, trials=2, scheduler="fifo", compare="time", trial_minutes=0.05, steps=2, grace_steps=1
     )
     assert summary["failed"] == 0
     for curve, steps in zip(map(json.loads, trials["curve"]), trials["steps"], strict=True):
         assert [step for step, _ in curve] == [-(-steps // 2), steps]
-    assert trials["steps"].nunique() == 2
 
 
 def test_several_objectives_have_a_front(run: Any) -> None:

@@ -29,6 +29,7 @@ def tune(**models: object) -> TuneParams:
             {"conv2d": {"train": {"learning_rate": {"low": -1, "high": 1}}}},
             r"tune\.models\.conv2d\.train\.learning_rate may be -1\.0, which is impossible: it must be greater than 0",
         ),
+        ({"conv2d": {"train": {"warmup_steps": {"low": 1, "high": 9}}}}, r"warmup_steps may be 4\.05.*valid integer"),
         ({"conv2d": {"train": {"ema_decay": [0.9, 1.0]}}}, r"ema_decay may be 1\.0.*less than 1"),
     ],
 )  # fmt: skip

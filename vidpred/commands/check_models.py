@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
-from vidpred.config import ModelSpace, Params, TrainParams, UniformSpace
+from vidpred.config import ModelSpace, Params, Space, TrainParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.problems import problems
 from vidpred.training.stages import planned
 from vidpred.tuning.space import check_space
 from vidpred.types import Predictor, Task
@@ -53,15 +55,20 @@ def check_models(path: Path, params: Params) -> None:
             for name, space in params.tune.models.items():
                 place = "tune.models"
                 _trained(name)
+                place = f"tune.models.{name}.config"
+                for field, values in space.config.items():  # also what no trial happens to draw
+                    for value in _ends(values):
+                        zoo.config_of(name, {field: value})
                 place = f"tune.models.{name}"
                 model = zoo.build(name, {}, task)
                 _fits(name, model, params.train, task)
                 _plan_of_a_trial(model, params)
-                _whole_batches(space)
-            place = ""
+                place = f"{place}.train"
+                _replaced(space, params.train)
+            place = "tune.models"
             check_space(params.tune, params.train, task)
         except UserError as error:
-            raise UserError(": ".join(part for part in (str(path), place, str(error)) if part)) from None
+            raise UserError(f"{path}: {place}: {str(error).removeprefix('tune.models.')}") from None
 
 
 def _trained(name: str) -> None:
@@ -87,7 +94,19 @@ def _plan_of_a_trial(model: Predictor, params: Params) -> None:
         raise UserError(str(error).replace("raise train.steps", "raise tune.steps")) from None
 
 
-def _whole_batches(space: ModelSpace) -> None:
-    size = space.train.get("batch_size")
-    if isinstance(size, UniformSpace) and size.values is None:
-        raise UserError("train.batch_size is a range, which draws fractions: give it a step, or a list such as [8, 16]")
+def _replaced(space: ModelSpace, train: TrainParams) -> None:
+    """Whether `train` takes what a trial may put into it."""
+    for field, values in space.train.items():
+        if field == "batch_size" and isinstance(values, UniformSpace) and values.step is None:
+            raise UserError("batch_size is a range, which draws fractions: give a list, such as [8, 16], or a step")
+        for value in _ends(values):
+            given = train.replaced({field: value})
+            try:
+                TrainParams.model_validate(given)
+            except ValidationError as error:
+                raise UserError(problems(error, TrainParams, given)) from None
+
+
+def _ends(space: Space) -> list[bool | int | float | str]:
+    """What a trial may draw: all of a list, the ends of a range."""
+    return [space.low, space.high] if isinstance(space, UniformSpace) else space

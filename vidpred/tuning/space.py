@@ -19,13 +19,15 @@ from vidpred.types import Task
 Point = dict[str, Any]
 """{"model": name, "config": fields of the model that differ from its default, "train": those of `train` that do}."""
 Value = bool | int | float | str
+_WITHIN = 0.3819
+"""Where a range is tried between its ends: what wants whole numbers is then told so."""
 
 
 def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
     """Makes sure that every model can be built for the task, by default and with each value that may vary.
 
-    Of a range the ends stand for what is between them. Values are tried one at a time: what only several together make
-    impossible is a failed trial.
+    Of a range the ends and one value between stand for all. Values are tried one at a time: what only several together
+    make impossible is a failed trial.
 
     Raises:
         UserError: an unknown model or field (says the nearest one), or an impossible value; names its place.
@@ -115,7 +117,9 @@ def _all(space: Space) -> list[Value]:
 def _extremes(space: Space) -> list[Value]:
     if not isinstance(space, UniformSpace):
         return list(space)
-    return [space.values[0], space.values[-1]] if space.values is not None else [space.low, space.high]
+    if space.values is not None:
+        return [space.values[0], space.values[-1]]
+    return [space.low, space.low + _WITHIN * (space.high - space.low), space.high]
 
 
 def _instead(wrong: str, known: list[str]) -> str:
