@@ -1,6 +1,7 @@
 """tune: a Ray Tune search over models and their hyperparameters; goes on where it was broken off."""
 
 import argparse
+import os
 from pathlib import Path
 
 from vidpred.cluster.connect import connected
@@ -19,8 +20,14 @@ def main() -> None:
         best=Path("results/tune/best.yaml"),
         storage=home() / "tune",
     )
-    retry_failed = parser.parse_args().retry_failed
-    summary = sweep(place, load_params(), key=stage_key("tune"), connect=connected, retry_failed=retry_failed)
+    summary = sweep(
+        place,
+        load_params(),
+        key=stage_key("tune"),
+        connect=connected,
+        retry_failed=parser.parse_args().retry_failed,
+        wait="DVC_EXP_NAME" in os.environ,  # experiments side by side may share a sweep
+    )
     write_json(Path("results/tune/summary.json"), summary)
 
 

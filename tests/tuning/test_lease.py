@@ -61,6 +61,17 @@ def test_a_second_process_is_refused_and_told_who_has_it(tmp_path: Path) -> None
         first.communicate()
 
 
+def test_who_waits_has_it_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "abc"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "held\n"
+    threading.Timer(1, first.kill).start()
+    with held(tmp_path / "abc", wait=True):
+        assert first.wait() != 0
+    first.communicate()
+    assert caplog.text.count(f"the sweep abc is in use by process {first.pid} on ") == 1
+
+
 def test_it_can_be_had_again_and_again(tmp_path: Path) -> None:
     for _ in range(3):
         with held(tmp_path):

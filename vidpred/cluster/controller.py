@@ -22,28 +22,19 @@ from ray.tune.error import TuneError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
-from vidpred.cluster.failures import in_words, is_monitor
-
-_MONITOR_KILLS = 2
-"""Times that the memory monitor may end a trial: the first time, others may have taken the memory."""
+from vidpred.cluster.failures import in_words
 
 
 class SearchTrial(Trial):
     """A trial that knows why it broke."""
 
     reason = ""
-    monitor_kills = 0
     gpus = 0.0
 
     def handle_error(self, exc: Exception | None = None) -> None:
         if exc is not None:
             self.reason = in_words(exc)
-            self.monitor_kills += is_monitor(exc)
         super().handle_error(exc)  # type: ignore[arg-type]  # narrower than what it is called with
-
-    def should_recover(self) -> bool:
-        recovers: Any = super().should_recover  # untyped
-        return bool(recovers()) and self.monitor_kills < _MONITOR_KILLS
 
 
 class _Died(RayActorError):
@@ -70,6 +61,7 @@ class Controller(TuneController):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._print_trial_errors = False  # they are told in a line each
         self._actor_manager = _ActorManager(resource_manager=PlacementGroupResourceManager())
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:

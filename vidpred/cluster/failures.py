@@ -14,7 +14,7 @@ _ALLOCATOR = ("can't allocate memory", "not enough memory", "out of memory", "ca
 def in_words(error: BaseException) -> str:
     """One line."""
     error = _cause(error)
-    if is_monitor(error):
+    if _is_monitor(error):
         return (
             "out of memory: Ray's memory monitor ended its worker, lest the machine run out: lower train.batch_size or "
             "resources.trials_at_once"
@@ -32,9 +32,8 @@ def in_words(error: BaseException) -> str:
     return _short(said if name == "UserError" and said else f"{name}: {said}" if said else name)
 
 
-def is_monitor(error: BaseException) -> bool:
+def _is_monitor(error: BaseException) -> bool:
     """Whether Ray's memory monitor killed a worker."""
-    error = _cause(error)
     return isinstance(error, OutOfMemoryError) or (
         isinstance(error, RayError) and any(words in str(error) for words in ("memory monitor", "low on memory", "OOM"))
     )

@@ -63,7 +63,7 @@ def _sweep(note: Path) -> str:
                 runs.send(number)
             runs.tidy()
             tell_result(folder, runs.parent)
-            runs.parent.close("KILLED" if ledger.pending() else "FINISHED")
+            _close(runs.parent, note)
     except Refused:
         return "it is being run, and sent by the process that runs it"
     return f"{len(ledger.entries)} trials are there"
@@ -74,14 +74,20 @@ def _training(note: Path) -> str:
         return "it is being trained, and sent by the process that trains it"
     run = _run_of(note)
     run.mirror(note.parent / "metrics.jsonl")
-    told = _read(note)
-    if told["failure"]:
-        run.fail(told["failure"])
-    run.close("KILLED" if told["status"] == "RUNNING" else told["status"])
+    _close(run, note)
     return "it is there"
 
 
 SENDERS: dict[str, Callable[[Path], str]] = {"tune": _sweep, "train": _training}
+
+
+def _close(run: Tracker, note: Path) -> None:
+    """As the process did that worked on it; one that never came to that was killed."""
+    told = _read(note)
+    if told["failure"]:
+        run.fail(told["failure"])
+    if not run.close("KILLED" if told["status"] == "RUNNING" else told["status"]):
+        raise store.StoreError("MLflow has stopped answering: run `vidpred sync` again")
 
 
 def _run_of(note: Path) -> Tracker:

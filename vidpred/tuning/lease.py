@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vidpred.errors import UserError
 from vidpred.workspace import write_json
@@ -36,6 +36,12 @@ _NAME = re.compile(r"driver-(\d+)\.json")
 
 class Refused(UserError):
     """Another process runs the sweep."""
+
+    def __init__(self, folder: Path, holder: dict[str, Any]) -> None:
+        self.who = _who(holder)
+        super().__init__(
+            f"the sweep {folder.name} is being run by {self.who}: wait for it, or end it there; nothing is changed here"
+        )
 
 
 class Lease:
@@ -70,22 +76,19 @@ class Lease:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Lease]:
+def held(folder: Path, *, wait: bool = False) -> Iterator[Lease]:
     """Inside, no other process runs this sweep.
+
+    Args:
+        folder: Of the sweep.
+        wait: For one that does, instead of being refused.
 
     Raises:
         Refused: one does.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _refusal(folder, _read(_latest(folder)[1])) from None
-        except OSError as error:  # a disk that knows no locks: the beats decide
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-                raise
-        lease = _take(folder)
+        lease = _had(folder, lock, wait=wait)
         thread = threading.Thread(target=lease._keep_beating, name="lease", daemon=True)
         thread.start()
         try:
@@ -96,6 +99,33 @@ def held(folder: Path) -> Iterator[Lease]:
             with contextlib.suppress(UserError):
                 lease.check()
                 lease._beat(released=True)
+
+
+def _had(folder: Path, lock: IO[str], *, wait: bool) -> Lease:
+    told = False
+    while True:
+        try:
+            _lock(folder, lock)
+            return _take(folder)
+        except Refused as error:
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            if not wait:
+                raise
+            if not told:
+                log.warning("the sweep %s is in use by %s: waiting for it to finish", folder.name, error.who)
+            told = True
+            time.sleep(BEAT_SECONDS)
+
+
+def _lock(folder: Path, lock: IO[str]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused(folder, _read(_latest(folder)[1])) from None
+    except OSError as error:  # a disk that knows no locks: the beats decide
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
 
 
 def _take(folder: Path) -> Lease:
@@ -139,14 +169,8 @@ def _await_end(folder: Path, path: Path, last: dict[str, Any]) -> None:
         if now.get("released") or not path.exists():
             return
         if now.get("beats") != last["beats"]:
-            raise _refusal(folder, now)
+            raise Refused(folder, now)
     log.warning("%s is gone: taking the sweep over", _who(last))
-
-
-def _refusal(folder: Path, holder: dict[str, Any]) -> Refused:
-    return Refused(
-        f"the sweep {folder.name} is being run by {_who(holder)}: wait for it, or end it there; nothing is changed here"
-    )
 
 
 def _who(note: dict[str, Any]) -> str:

@@ -178,10 +178,10 @@ class Ledger:
         self._write(entry)
         return entry
 
-    def ended(self, number: int, status: Status, reason: str = "") -> Entry:
-        """A trial has ended, or is broken off for now."""
+    def ended(self, number: int, status: Status, reason: str = "", *, at: float | None = None) -> Entry:
+        """A trial has ended, or is broken off for now; `at`: in seconds since 1970, instead of now."""
         entry = self.entries[number]
-        entry.status, entry.reason, entry.ended = status, reason, time.time()
+        entry.status, entry.reason, entry.ended = status, reason, at or time.time()
         self._write(entry)
         return entry
 
@@ -189,7 +189,8 @@ class Ledger:
         """Trials that run on record only, since whoever ran them is gone, are interrupted; their numbers."""
         left = [n for n, e in self.entries.items() if e.status == "running"]
         for number in left:
-            self.ended(number, "interrupted", "the sweep was broken off")
+            last = (self.trial_folder(number) / "trial.json").stat().st_mtime
+            self.ended(number, "interrupted", "the sweep was broken off", at=last)
         return left
 
     def retry_failed(self) -> list[int]:

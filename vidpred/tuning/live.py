@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from vidpred.cluster.contract import Figures
 from vidpred.training.figures import NOTHING_MOVES, gain_in_words
@@ -44,12 +45,13 @@ class Board:
         self._last[number] = distance, None if gain is None else float(gain)
 
     def ended(self, number: int) -> None:
-        """A line, where no table is shown."""
+        """A line, where no table is shown; of a failed trial always."""
         entry = self._ledger.entries[number]
-        if self.live is None and entry.status != "interrupted":
-            of = f" of {self._trials}" if self._trials else ""
+        if entry.status == "failed":
+            log.warning("trial %d failed (%s): %s", number, entry.reason, describe(entry.point))
+        elif self.live is None and entry.status != "interrupted":
             why = f" ({entry.reason})" if entry.reason else ""
-            log.info("trial %d%s %s%s: %s", number + 1, of, entry.status, why, describe(entry.point))
+            log.info("trial %d %s%s: %s", number, entry.status, why, describe(entry.point))
 
     def __rich__(self) -> Table:
         entries = self._ledger.entries
@@ -58,18 +60,19 @@ class Board:
         rest.sort(key=lambda n: _order(self._last.get(n, (math.nan, None))[0]))
         shown = Table(box=box.SIMPLE_HEAD, title=self._title(len(running)), title_justify="left", expand=False)
         for name in ("trial", "model", "varied", "step", "PD", "gain", "state"):
-            shown.add_column(name, justify="right" if name in ("trial", "step", "PD", "gain") else "left", no_wrap=True)
+            justify: Literal["left", "right"] = "right" if name in ("trial", "step", "PD", "gain") else "left"
+            shown.add_column(name, justify=justify, no_wrap=name != "varied")  # which gives way on a narrow terminal
         for number in [*running[: 2 * _LINES], *rest[:_LINES]]:
             entry = entries[number]
             distance, gain = self._last.get(number, (math.nan, None))
             shown.add_row(
                 str(number),
                 entry.point["model"],
-                describe(entry.point).removeprefix(f"{entry.point['model']} ")[:48],
+                Text(describe(entry.point).removeprefix(f"{entry.point['model']} "), overflow="ellipsis", no_wrap=True),
                 f"{entry.step}/{self._steps}",
                 "–" if math.isnan(distance) else f"{distance:.2f}",
                 "–" if gain is None else gain_in_words(gain),
-                entry.status if entry.status != "failed" else f"failed: {entry.reason[:40]}",
+                entry.status,
                 style=_STYLES.get(entry.status, ""),
             )
         hidden = len(entries) - shown.row_count
@@ -81,7 +84,7 @@ class Board:
         ended = sum(e.status in ENDED for e in self._ledger.entries.values())
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         of = f" of {self._trials}" if self._trials else ""
-        return f"sweep {self._ledger.folder.name}: {ended}{of} trials ended, {running} run, {minutes}:{seconds:02d}"
+        return f"sweep {self._ledger.folder.name}: {ended}{of} trials ended, {running} running, {minutes}:{seconds:02d}"
 
 
 @contextmanager

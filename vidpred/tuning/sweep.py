@@ -60,6 +60,7 @@ def sweep(
     key: str,
     connect: Callable[[], AbstractContextManager[None]],
     retry_failed: bool = False,
+    wait: bool = False,
 ) -> dict[str, Any]:
     """Runs what remains of the sweep and writes what came of it; returns figures for a summary.
 
@@ -69,13 +70,14 @@ def sweep(
         key: Of the stage.
         connect: Inside, Ray is there; not called where nothing remains to be done.
         retry_failed: Whether trials that failed are tried again.
+        wait: For another process that runs this sweep, instead of being refused.
 
     Raises:
         UserError: another process runs this sweep, the space is impossible, or no trial came to a result.
     """
     folder = place.storage / key
     plan = planned(params, task_of(Shards(place.shards), params.task), name=key, storage=place.storage)
-    with held(folder) as lease:
+    with held(folder, wait=wait) as lease:
         ledger = Ledger(folder, permit=lease.check, mend=True)
         ledger.broken_off()
         if retry_failed:
@@ -115,13 +117,13 @@ def told_of(params: Params) -> dict[str, Any]:
 
 @contextmanager
 def tracked(
-    folder: Path, key: str, *, params: Mapping[str, object], permit: Callable[[], None], alive: bool = True
+    folder: Path, key: str, *, params: Mapping[str, object], permit: Callable[[], None]
 ) -> Iterator[Background]:
     """Inside, the sweep of a folder is mirrored in MLflow; its run ends as the block does."""
     parent = Tracker(
         stage="tune", key=key, params=params, tags={}, parent=None, required=True, note=folder / "run.json"
     )
-    with mirrored(SweepRuns(parent, key, partial(read_state, folder, alive=alive)), permit=permit) as mirror:
+    with mirrored(SweepRuns(parent, key, partial(read_state, folder)), permit=permit) as mirror:
         yield mirror
 
 
