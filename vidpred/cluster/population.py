@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.schedulers.pb2 import PB2
+from sklearn.exceptions import ConvergenceWarning
 
 from vidpred.cluster.contract import PastTrial, Point, Range, Search
 from vidpred.cluster.schedulers import TURN, Watched, turn_of
@@ -223,7 +225,9 @@ def _seeded(*seed: int) -> Iterator[None]:
     random.seed(str(seed))
     np.random.seed(abs(hash(seed)) % 2**32)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of PB2's Gaussian process; nobody can help it
+            yield
     finally:
         random.setstate(before)
         np.random.set_state(numpys)

@@ -39,6 +39,7 @@ from vidpred.cluster.contract import (
     Trial,
 )
 from vidpred.cluster.controller import Controller, SearchTrial
+from vidpred.cluster.orphans import Orphans
 from vidpred.cluster.population import Population
 from vidpred.cluster.room import Room
 from vidpred.cluster.schedulers import STOPPING, Watched, trial_id
@@ -149,6 +150,7 @@ class _Run(tune.Callback):
         self._room = Room(search)
         self._reports: dict[int, list[Figures]] = {}
         self._held: dict[int, Figures] = {}
+        self._begun: set[int] = set()
         self._old: dict[int, str] = {}
         self._last: dict[int, str] = {}
         self._error: Exception | None = None
@@ -170,7 +172,7 @@ class _Run(tune.Callback):
         )  # fmt: skip
         if self._swaps:  # all at once: they wait for each other
             controller.update_max_pending_trials(sys.maxsize)
-        why = None
+        why, orphans = None, Orphans()
         try:
             while self._error is None and why is None and not controller.is_finished():
                 controller.step()
@@ -178,11 +180,15 @@ class _Run(tune.Callback):
                 if not self._swaps:
                     controller.forget()
                 budget.holds(controller.gpus_in_use())
+                if self.search.workers_per_trial > 1:
+                    orphans.release()
                 why = budget.used_up()
             budget.tell()
         finally:
             self._interrupt(_USED_UP.get(why or "", "broken off"))
             controller.close()
+            if self.search.workers_per_trial > 1:
+                orphans.release(now=True)
             tidy()
         if self._error is not None:
             raise self._error
@@ -223,6 +229,7 @@ class _Run(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         workers = self.search.workers_per_trial
+        self._begun.add(trial.config["number"])
         resources = {"CPU": self.search.cpus_per_trial * workers, "GPU": trial.gpus, "workers": float(workers)}
         self._tell(
             lambda: self._listener.started(
@@ -292,7 +299,10 @@ class _Run(tune.Callback):
     def _ended(self, trial: Any, status: Status, reason: str) -> None:
         number = trial.config["number"]
         point = self._point(trial)
+        if number not in self._begun:  # its worker never came up
+            self.on_trial_start(0, [], trial)
         self._held.pop(number, None)
+        self._begun.discard(number)
         self._last.pop(number, None)
         reports = self._reports.pop(number, [])
         self._tell(lambda: self._listener.ended(number, status, reason))
@@ -313,9 +323,9 @@ class _Run(tune.Callback):
 
     def _interrupt(self, reason: str) -> None:
         """Trials that have begun and not ended."""
-        for number in list(self._reports):
-            del self._reports[number]
+        for number in sorted(self._begun):
             self._tell(lambda number=number: self._listener.ended(number, "interrupted", reason))  # type: ignore[misc]
+        self._begun.clear()
 
     def _point(self, trial: Any) -> Point:
         point: Point = json.loads(trial.config["point"])

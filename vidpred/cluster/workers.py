@@ -15,6 +15,8 @@ from torch import Tensor
 from vidpred.cluster.clock import Clock, saved, whereabouts
 from vidpred.training.peers import Peers
 
+_CLEANER = "PlacementGroupCleanerCallback"
+
 
 class _Group:
     """The workers of torch's process group."""
@@ -94,11 +96,18 @@ def run_workers(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
+    class Trainer(TorchTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            # Ray's cleaner of placement groups asks the dashboard, of which there may be none, and would then never
+            # end; `orphans.py` does its work
+            made: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # of its newer Train
+            return [each for each in made if type(each).__name__ != _CLEANER]
+
     def loop() -> None:
         peers = _Group()
         work(WorkersReporter(peers.rank, resume), peers)
 
-    TorchTrainer(
+    Trainer(
         loop,
         torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpus else "gloo"),
         scaling_config=train.ScalingConfig(

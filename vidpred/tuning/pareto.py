@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from vidpred.tuning.results import TIMINGS
 
 
 def front(rows: Sequence[Mapping[str, float | None]], objectives: Sequence[str]) -> list[int]:
@@ -27,3 +32,18 @@ def front(rows: Sequence[Mapping[str, float | None]], objectives: Sequence[str])
         if not any(all(a <= b for a, b in zip(values[j], values[i], strict=True)) for j in kept):
             kept.append(i)
     return kept
+
+
+def front_of(trials: pd.DataFrame, objectives: Sequence[str]) -> list[dict[str, object]]:
+    """The front of a table of trials, for a summary: without timings, which no two runs have alike.
+
+    Args:
+        trials: A row a trial; those that failed are left out.
+        objectives: Columns that are to be small.
+    """
+    rows: list[dict[str, Any]] = trials[trials["status"] != "failed"].to_dict("records")  # type: ignore[assignment]
+    told = [name for name in objectives if name not in TIMINGS]
+    return [
+        {"trial": rows[i]["trial"], "model": rows[i]["model"]} | {name: round(float(rows[i][name]), 4) for name in told}
+        for i in front(rows, objectives)
+    ]

@@ -30,6 +30,7 @@ from vidpred.tuning.driver import Driver, read_state
 from vidpred.tuning.lease import held
 from vidpred.tuning.ledger import ENDED, Ledger
 from vidpred.tuning.live import show_trials, shown
+from vidpred.tuning.pareto import front_of
 from vidpred.tuning.plan import Plan, planned
 from vidpred.tuning.trial import Trial
 from vidpred.workspace import write_json
@@ -92,6 +93,8 @@ def sweep(
                 _tell_nothing_remains(ledger, plan.search)
             trials = results.table(ledger, limit=plan.search.trials)
             summary = results.write(trials, key=key, out=place.out, best=place.best, costs=folder / "costs.parquet")
+            if len(params.tune.objectives) > 1:
+                summary["front"] = front_of(trials, params.tune.objectives)
             shutil.copyfile(place.best, folder / "best.yaml")
             write_json(folder / "summary.json", summary)
             mirror.last = partial(tell_result, folder)
