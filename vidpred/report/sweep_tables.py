@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from vidpred.report.sweep_settings import Tried
-from vidpred.tuning import pareto
 
 NEIGHBOURS = 6
 DRAWN = 100
@@ -106,9 +105,9 @@ def front(tried: Tried, objective: str) -> list[int]:
     rows = tried.ranked
     if objective not in rows:
         return []
-    figures = (objective, "perceptual_distance")
-    values = [dict(zip(figures, pair, strict=True)) for pair in zip(*(rows[name] for name in figures), strict=True)]
-    return [tried.numbers[place] for place in pareto.front(values, figures)]
+    rows = rows[rows[objective].notna()].sort_values([objective, "perceptual_distance"], kind="stable")
+    better = rows["perceptual_distance"].cummin().diff().ne(0)  # than all that cost less; of the first it is true
+    return [int(number) for number in rows["trial"][better]]
 
 
 def front_table(tried: Tried) -> pd.DataFrame:
