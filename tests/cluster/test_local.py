@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -209,6 +210,7 @@ def open_port() -> Iterator[int]:
     process.wait(60)
     for member in psutil.wait_procs(family, timeout=30)[1]:
         member.kill()
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def listens(port: int) -> bool:

@@ -33,6 +33,8 @@ _MARK = "VIDPRED_CLUSTER"
 _LONGEST = 20
 """Characters of the folder for temporary files: we and Ray add some 80, and a socket's path may have 107."""
 _GRACE_SECONDS = 15
+_TRIES = 3
+"""To start a node."""
 _STORE_SHARE = 0.25
 """Of the machine's memory, for the object stores of all nodes together."""
 _LEAST_STORE = 100 << 20
@@ -68,7 +70,7 @@ def up(name: str, *, nodes: int, cpus_per_node: int | None = None, seconds: floa
             )
         deadline = time.monotonic() + seconds
         try:
-            # one after the other: Ray gives a raylet 30 seconds, which several at once exceed on a small machine
+            # one after the other: several at once would take longer to start than Ray waits, on a small machine
             for number in range(nodes):
                 if number >= len(cluster.nodes) or cluster.nodes[number].process() is None:
                     _add(cluster, number, nodes, deadline, seconds)
@@ -138,18 +140,27 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
+class _EndedError(UserError):
+    """A node ended as it started."""
+
+
 def _add(cluster: LocalCluster, number: int, nodes: int, deadline: float, seconds: float) -> None:
     """Starts one node and waits for it; ends it where it does not come."""
     earlier = {node["node_id"] for node in (number and nodes_of(cluster)) or []}
-    node = _start(cluster, number, nodes)
-    cluster.nodes[number : number + 1] = [node]
-    cluster.save()
-    try:
-        node.node_id = _came(cluster, node, earlier, deadline, seconds)
-    except BaseException:
-        if process := node.process():
-            _stop([process, *process.children(recursive=True)], [process])
-        raise
+    for tries_left in reversed(range(_TRIES)):
+        node = _start(cluster, number, nodes)
+        cluster.nodes[number : number + 1] = [node]
+        cluster.save()
+        try:
+            node.node_id = _came(cluster, node, earlier, deadline, seconds)
+            break
+        except _EndedError:  # Ray gives a raylet 30 seconds, too few where the machine is busy
+            if not tries_left or time.monotonic() > deadline:
+                raise
+        except BaseException:
+            if process := node.process():
+                _stop([process, *process.children(recursive=True)], [process])
+            raise
     cluster.save()
 
 
@@ -214,7 +225,9 @@ def _came(cluster: LocalCluster, node: NodeProcess, earlier: Set[str], deadline:
     while True:
         if node.process() is None:
             said = _last_line(cluster.folder / f"{node.name}.log")
-            raise UserError(f"{node.name} of cluster {cluster.name} ended as it started ({said}): see {cluster.folder}")
+            raise _EndedError(
+                f"{node.name} of cluster {cluster.name} ended as it started ({said}): see {cluster.folder}"
+            )
         for found in nodes_of(cluster) or []:
             if (found["node_name"], found["state"]) == (node.name, "ALIVE") and found["node_id"] not in earlier:
                 return str(found["node_id"])
