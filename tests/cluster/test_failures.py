@@ -29,6 +29,7 @@ def torch_s_own() -> RuntimeError:
         (torch_s_own(), "out of memory: lower train.batch_size"),
         (OutOfMemoryError("killed"), "out of memory: Ray's memory monitor ended its worker"),
         (RayActorError(), "its worker or machine died"),
+        (RayActorError(error_msg="The worker died: SIGKILL, perhaps by the OOM killer"), "its worker or machine died"),
     ],
 )
 def test_a_failure_is_one_line(error: Exception, said: str) -> None:

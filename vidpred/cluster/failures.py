@@ -35,7 +35,7 @@ def in_words(error: BaseException) -> str:
 def _is_monitor(error: BaseException) -> bool:
     """Whether Ray's memory monitor killed a worker."""
     return isinstance(error, OutOfMemoryError) or (
-        isinstance(error, RayError) and any(words in str(error) for words in ("memory monitor", "low on memory", "OOM"))
+        isinstance(error, RayError) and "running low on memory" in str(error)
     )
 
 

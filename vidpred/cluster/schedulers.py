@@ -74,11 +74,19 @@ def _halving(search: Search) -> dict[str, Any]:
     }
 
 
+class _Median(MedianStoppingRule):
+    """The median rule, in which a trial that cannot be compared yet goes on: Ray would let it wait for others."""
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
+        return TrialScheduler.CONTINUE
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        self._stopped_trials.discard(trial)  # told of the past, it would have stopped some that went on
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+
 def _median(search: Search) -> TrialScheduler:
-    # never let a trial wait for others to be compared with: with min_time_slice 0 they would take turns
-    return MedianStoppingRule(
-        time_attr=TURN, metric=search.metric, mode="min", grace_period=1, min_samples_required=3, min_time_slice=10**9
-    )
+    return _Median(time_attr=TURN, metric=search.metric, mode="min", grace_period=1, min_samples_required=3)
 
 
 STOPPING: Mapping[str, Callable[[Search], TrialScheduler]] = {
