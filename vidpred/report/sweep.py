@@ -154,8 +154,7 @@ def _importance_note(sweep: Tried, found: list[Importance]) -> str:
         f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
         "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "
         f"of {DRAWS} forests lie; grey is what cannot be told from nothing. Of the differences the settings "
-        f"foretell {foretold}."
-        + (f" Left out: {silent}." if silent else "")
+        f"foretell {foretold}." + (f" Left out: {silent}." if silent else "")
     )
 
 
