@@ -84,7 +84,10 @@ class Cluster:
 
     def add_node(self) -> None:
         """Unless it is there."""
-        if self.node is None or self.node.poll() is not None:
+        if self.node is not None and self.node.poll() is not None:
+            end(self.node)
+            self.node = None
+        if self.node is None:
             self.node = self._project.start("ray", "start", f"--address={self.address}", *self._common, **QUIET)
             wait_for(lambda: self.raylet() is not None, self.node)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -53,8 +54,8 @@ class Records:
             rows=list(self.rows[number]),
         )
 
-    def runs(self) -> SweepRuns:
-        parent = Tracker(stage="tune", key=KEY, params={"a": 1}, tags={}, parent=None, required=True)
+    def runs(self, note: Path | None = None) -> SweepRuns:
+        parent = Tracker(stage="tune", key=KEY, params={"a": 1}, tags={}, parent=None, required=True, note=note)
         return SweepRuns(parent, KEY, self.read)
 
 
@@ -193,17 +194,18 @@ def test_a_server_that_is_killed_half_way_has_everything_in_the_end(
 
 @pytest.mark.usefixtures("server")
 def test_a_sweep_without_a_server_ends_and_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(background, "_EVERY_SECONDS", 0.2)
     records = Records()
     start = time.monotonic()
-    with mirrored(records.runs()) as mirror:
+    with mirrored(records.runs(tmp_path / "run.json")) as mirror:
         records.report(0, 1)
         mirror.touch([0])
         time.sleep(1)
     assert time.monotonic() - start < 20
     assert "`vidpred sync` sends it" in caplog.text
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "FINISHED", "so that sync can say so"
 
 
 @pytest.mark.usefixtures("home")

@@ -46,6 +46,7 @@ class Background:
 
     def close(self, status: str) -> None:
         """Sends what is left as long as the store takes it."""
+        self._runs.parent.note(status)
         self._status = status
         self._sent_at = time.monotonic()
         self._wake.set()

@@ -69,7 +69,7 @@ class Tracker:
         self._warned = False
         self._retry_at = 0.0
         self._note = note
-        self._write_note("RUNNING")
+        self.note("RUNNING")
 
     @classmethod
     @contextmanager
@@ -239,7 +239,7 @@ class Tracker:
                 client.set_tag(run, FAILURE_TAG, self._failure[:LONGEST_VALUE])
             client.set_terminated(run, status=status)
 
-        self._write_note(status)
+        self.note(status)
         self._retry_at = 0.0
         self._required = self._required and status == "FINISHED"  # the failure is what counts, and is known already
         sent = self._attempt(close)
@@ -247,7 +247,8 @@ class Tracker:
             log.info("MLflow answers again: everything was sent")
         return sent
 
-    def _write_note(self, status: str) -> None:
+    def note(self, status: str) -> None:
+        """Writes the note for `vidpred sync`, if there is to be one: how the work stands, whatever the store knows."""
         if self._note is not None:
             told = {"stage": self._stage, "key": self._key, "params": self._params, "tags": self._tags}
             write_json(self._note, told | {"status": status, "failure": self._failure})
