@@ -224,7 +224,7 @@ class TestTwoStream:
         assert zoo.build("two_stream", {}, TASK).needs_flow
         with pytest.raises(ValueError, match="needs optical flow"):
             zoo.build("two_stream", {}, TASK)(torch.rand(1, 5, 3, 16, 16))
-        with pytest.raises(UserError, match=r"task.context is 1: give at least 2"):
+        with pytest.raises(UserError, match=r"the context has 1: give at least 2"):
             zoo.build("two_stream", {}, dataclasses.replace(TASK, context=1))
 
     def test_a_share_of_one_carries_the_last_frame_on_by_its_flow(self) -> None:
