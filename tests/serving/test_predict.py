@@ -246,6 +246,31 @@ def test_frames_in_memory(model: str) -> None:
         predictor.predict(clip(9).astype(np.float32), 1)
 
 
+def test_many_clips_in_memory_at_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = FramePredictor.load(model, device="cpu")
+    clips = np.stack([clip(9), clip(9)[::-1], clip(9) // 2, np.roll(clip(9), 5, axis=1), clip(9) // 3])
+    wanted = [predictor.predict(frames, 4) for frames in clips]
+    assert (predictor.predict_batch(clips, 4) == wanted).all()
+    monkeypatch.setattr("vidpred.serving.predictor._PIXELS_AT_ONCE", 2 * SIDE * SIDE)  # in parts: 2, 2 and 1
+    assert (predictor.predict_batch(clips, 4) == wanted).all()
+    assert predictor.predict_batch(clips[:0], 4).shape == (0, 4, SIDE, SIDE, 3)
+    with pytest.raises(UserError, match="2 frames are too few: the model looks at 3"):
+        predictor.predict_batch(clips[:, :2], 1)
+    with pytest.raises(ValueError, match=r"expected uint8 \(B, T, 32, 32, 3\)"):
+        predictor.predict_batch(clips[0], 1)
+
+
+@pytest.mark.parametrize("name", ["warpmix", "convlstm", "flow_gate"])
+def test_a_batch_gives_what_single_clips_give(folder: Path, name: str) -> None:
+    task = Task(context=3, horizon=1, height=SIDE, width=SIDE)
+    built = zoo.build(name, {}, task)
+    save_model(folder / name, built, name=name, config={}, task=task, info={})
+    predictor = FramePredictor.load(folder / name, device="cpu")
+    clips = np.stack([clip(6), clip(6)[::-1], np.roll(clip(6), 7, axis=1)])
+    singly = np.stack([predictor.predict(frames, 3) for frames in clips])
+    assert abs(predictor.predict_batch(clips, 3).astype(int) - singly).max() <= 1
+
+
 def test_models_that_need_flow(folder: Path) -> None:
     task = Task(context=3, horizon=1, height=SIDE, width=SIDE)
     built = zoo.build("flow_extrapolation", {}, task)

@@ -1,7 +1,8 @@
 """Three lines of Python from a model's name to predicted frames.
 
     predictor = FramePredictor.load("models:/vidpred@champion")
-    following = predictor.predict(frames, 5)  # uint8 (T, H, W, 3) → uint8 (5, H, W, 3)
+    following = predictor.predict(frames, steps=5)  # uint8 (T, H, W, 3) → uint8 (5, H, W, 3)
+    following = predictor.predict_batch(clips, steps=5)  # uint8 (B, T, H, W, 3) → uint8 (B, 5, H, W, 3)
 
 A model that interpolates has `between(frames)` instead, which gives the T - 1 frames between those.
 
@@ -28,6 +29,8 @@ from vidpred.types import Predictor, to_float, to_uint8
 
 _AT_ONCE = 32
 """Frames made at once."""
+_PIXELS_AT_ONCE = 32 * 96 * 96
+"""Of frames that are predicted at once: 32 clips at 96x96."""
 
 
 class FramePredictor:
@@ -66,32 +69,55 @@ class FramePredictor:
         fps = self.info.get("fps")
         return float(fps) if fps else None
 
-    @torch.inference_mode()
-    def predict(self, frames: np.ndarray, count: int) -> np.ndarray:
+    def predict(self, frames: np.ndarray, steps: int) -> np.ndarray:
         """The frames that follow, each after the first predicted from predicted ones where the model gives too few.
 
         Args:
             frames: uint8 (T, H, W, 3), RGB, as far apart in time as in training; the last `task.context` are used.
-            count: How many to predict.
+            steps: How many frames to predict.
 
         Returns:
-            uint8 (count, H, W, 3).
+            uint8 (steps, H, W, 3).
 
         Raises:
             UserError: too few frames, fewer than one asked for, or a model that interpolates.
             ValueError: frames of another type or size.
         """
-        task = self.task
         self._check(frames)
+        return self.predict_batch(frames[None], steps)[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, frames: np.ndarray, steps: int) -> np.ndarray:
+        """`predict` for several clips of one length at once; only so many are computed together as memory is kept for.
+
+        The same as one by one, but for the rounding of sums: a level of 255 here and there.
+
+        Args:
+            frames: uint8 (B, T, H, W, 3), RGB; the last `task.context` of each are used.
+            steps: How many frames to predict for each.
+
+        Returns:
+            uint8 (B, steps, H, W, 3).
+
+        Raises:
+            UserError: as `predict`.
+            ValueError: frames of another type or size.
+        """
+        task = self.task
+        self._check(frames, batch=True)
         if task.between:
             raise UserError("this model gives frames between others, none that follow: ask for `between`")
-        if len(frames) < task.context:
-            raise UserError(f"{len(frames)} frames are too few: the model looks at {task.context}")
-        if count < 1:
-            raise UserError(f"cannot predict {count} frames: ask for at least 1")
-        known = torch.from_numpy(np.ascontiguousarray(frames[-task.context :])).to(self.device)
-        output = rollout(self._model, to_float(known[None]), count, flow=self._flow(), clamp=True)
-        out: np.ndarray = to_uint8(output.frames[0]).movedim(-3, -1).cpu().numpy()
+        if frames.shape[1] < task.context:
+            raise UserError(f"{frames.shape[1]} frames are too few: the model looks at {task.context}")
+        if steps < 1:
+            raise UserError(f"cannot predict {steps} frames: ask for at least 1")
+        out = np.empty((len(frames), steps, *frames.shape[2:]), np.uint8)
+        together = max(1, _PIXELS_AT_ONCE // (task.height * task.width))
+        for start in range(0, len(out), together):
+            some = out[start : start + together]
+            known = torch.from_numpy(frames[start : start + len(some), -task.context :].copy()).to(self.device)
+            output = rollout(self._model, to_float(known), steps, flow=self._flow(), clamp=True)
+            some[...] = to_uint8(output.frames).movedim(-3, -1).cpu().numpy()
         return out
 
     @torch.inference_mode()
@@ -122,10 +148,13 @@ class FramePredictor:
             some[...] = to_uint8(output.frames[:, 0]).movedim(-3, -1).cpu().numpy()
         return out
 
-    def _check(self, frames: np.ndarray) -> None:
+    def _check(self, frames: np.ndarray, *, batch: bool = False) -> None:
         size = (self.task.height, self.task.width, 3)
-        if frames.dtype != np.uint8 or frames.shape[1:] != size:
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, {size[0]}, {size[1]}, 3)")
+        if frames.dtype != np.uint8 or frames.ndim != 4 + batch or frames.shape[-3:] != size:
+            raise ValueError(
+                f"frames are {frames.dtype} {frames.shape}, expected uint8 "
+                f"({'B, ' * batch}T, {size[0]}, {size[1]}, 3)"
+            )
 
     def _flow(self) -> Callable[[Tensor], Tensor] | None:
         """Of one rollout; None where the model needs none."""
