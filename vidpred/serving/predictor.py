@@ -152,8 +152,7 @@ class FramePredictor:
         size = (self.task.height, self.task.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 + batch or frames.shape[-3:] != size:
             raise ValueError(
-                f"frames are {frames.dtype} {frames.shape}, expected uint8 "
-                f"({'B, ' * batch}T, {size[0]}, {size[1]}, 3)"
+                f"frames are {frames.dtype} {frames.shape}, expected uint8 ({'B, ' * batch}T, {size[0]}, {size[1]}, 3)"
             )
 
     def _flow(self) -> Callable[[Tensor], Tensor] | None:
