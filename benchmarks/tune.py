@@ -65,8 +65,8 @@ class Setting:
     """Of the sweep that is compared with the same by hand."""
     many: int = 1000
     """Of the sweep of trivial trials."""
-    shard_mb: int = 480
-    """Of frames, of which no worker may have a copy."""
+    shard_mb: int = 4000
+    """Of frames, of which no worker may have a copy: large beside what workers differ by anyway, which is 100 MiB."""
     repeats: int = 3
     """Starts that are timed."""
     at_once: int = 2
