@@ -84,7 +84,8 @@ class FramePredictor:
             ValueError: frames of another type or size.
         """
         self._check(frames)
-        return self.predict_batch(frames[None], steps)[0]
+        following: np.ndarray = self.predict_batch(frames[None], steps)[0]
+        return following
 
     @torch.inference_mode()
     def predict_batch(self, frames: np.ndarray, steps: int) -> np.ndarray:
