@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import pytest
 
 from tests.data.fetching import cats, fetched, gif, image, put, served, tarred, told, zipped
 from vidpred.data.fetch import grouped
+from vidpred.data.intake import told_by_folders
 from vidpred.errors import UserError
 from vidpred.workspace import locked
 
@@ -88,6 +90,49 @@ def test_groups_come_from_names(name: str, group: str, label: str) -> None:
     assert grouped(name) == (group, label)
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "part"),
+    [
+        ("one.gif", "", ""),
+        ("walk/one.gif", "walk", ""),
+        ("more/walk/one.gif", "walk", ""),
+        ("train/one.gif", "", "train"),
+        ("Train/walk/one.gif", "walk", "train"),
+        ("validation/walk/one.gif", "walk", "val"),
+        ("walk/test/one.gif", "test", ""),
+        ("gifs/v_Skiing_g23_c01.gif", "", ""),  # its name tells: Skiing
+        ("test/gifs/v_Skiing_g23_c01.gif", "", "test"),
+    ],
+)
+def test_folders_are_classes_or_parts(name: str, label: str, part: str) -> None:
+    facts = told_by_folders(name)
+    assert (facts.label, facts.part, facts.group) == (label, part, "")
+
+
+def test_labels_come_from_folders_and_archives(tmp_path: Path) -> None:
+    gif(tmp_path / "clips" / "walk" / "a.gif")
+    gif(tmp_path / "clips" / "run" / "b.gif", 1)
+    gif(tmp_path / "clips" / "val" / "run" / "v_HighJump_g01_c05.gif", 2)
+    with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
+        for path in sorted((tmp_path / "clips").rglob("*.gif")):
+            archive.write(path, path.relative_to(tmp_path / "clips"))
+    expected = {("walk", "a", ""), ("run", "b", ""), ("HighJump", "HighJump_g01", "val")}
+    for source in ("clips", "clips.zip"):
+        rows = fetched(tmp_path / source, tmp_path)[1]
+        assert {(row["label"], row["group"].rpartition("/")[2], row["part"]) for row in rows} == expected
+
+
+def test_ucf_names_give_the_right_labels_and_groups(tmp_path: Path, shared_data: Path) -> None:
+    rows = {row["name"]: row for row in fetched(shared_data / "gifs", tmp_path)[1]}
+    assert len(rows) > 30
+    for name, row in rows.items():
+        if name.startswith("v_"):
+            _, label, group, _ = name.split("_")
+            assert (row["label"], row["group"]) == (label, f"{label}_{group}")
+        else:
+            assert (row["label"], row["group"]) == ("", name.removesuffix(".gif"))
+
+
 def test_sources_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
     def complaint(source: Path | str) -> str:
         with pytest.raises(UserError) as error:
@@ -113,7 +158,7 @@ def test_sources_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
     assert "is an empty folder: put GIFs or videos into it" in complaint(tmp_path / "empty")
     assert "lists nothing" in complaint(tmp_path / "list.txt")
     assert "lists nothing" in complaint(tmp_path / "list.csv")
-    assert "recipe: cats is unknown: there are moving_digits, moving_mnist" in complaint(tmp_path / "a.yaml")
+    assert "recipe: cats is unknown: there are moving_digits, moving_mnist, shapes" in complaint(tmp_path / "a.yaml")
     assert "siez is unknown: did you mean size?" in complaint(tmp_path / "b.yaml")
     assert "cannot be read as YAML" in complaint(tmp_path / "c.yaml")
     assert "is no dataset and no recipe" in complaint(tmp_path / "d.yaml")

@@ -28,7 +28,7 @@ from vidpred.data.archives import is_archive
 from vidpred.data.bundles import rows_of, rows_of_folder
 from vidpred.data.catalog import Pins, read_dataset
 from vidpred.data.graphs import SUFFIXES
-from vidpred.data.intake import Facts, Intake
+from vidpred.data.intake import Facts, Intake, told_by_folders
 from vidpred.data.intake import Source as Source  # both are part of what this file offers
 from vidpred.data.intake import grouped as grouped
 from vidpred.data.lists import SUFFIXES as LIST_SUFFIXES
@@ -143,11 +143,11 @@ def _rows(source: Path, intake: Intake, remote: Remote, workers: int) -> Generat
             raise UserError(f"{told}: {error}") from None
     elif source.is_dir():
         rows, nature = (
-            rows_of_folder(intake, source, "", lambda _: Facts()),
+            rows_of_folder(intake, source, "", told_by_folders),
             "is an empty folder: put GIFs or videos into it",
         )
     elif suffix in SUFFIXES or suffix == ".npy" or is_archive(source.name):
-        rows, nature = rows_of(intake, source, source.name, lambda _: Facts()), ""
+        rows, nature = rows_of(intake, source, source.name, told_by_folders), ""
     elif suffix in LIST_SUFFIXES:
         rows = remote.listed(list(read_list(source, told, suffix=suffix)), entry_facts)
         nature = "lists nothing: give a URL or path a line"

@@ -23,6 +23,8 @@ from vidpred.data.sequences import SequenceError, pack_images, split_npy, write_
 
 _UCF = re.compile(r"^v_(?P<label>[^_]+)_g(?P<group>\d+)_c\d+$")
 _STRIPPED = SUFFIXES | {".npy"}
+_PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Names of folders that are parts of an official split."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -92,6 +94,20 @@ def grouped(name: str, *, folder: bool = False) -> tuple[str, str]:
     if ucf:
         return f"{ucf['label']}_g{ucf['group']}", ucf["label"]
     return host + (path.as_posix() if path.name else ""), ""
+
+
+def told_by_folders(name: str) -> Facts:
+    """What the folders of a clip tell: the innermost is its class, and a first one called `train`, `val` or `test` (or
+    `valid`, `validation`) the part that it is of.
+
+    Args:
+        name: Its path within the folder, or archive, that was given; a class that UCF-101's way of naming files tells
+            is not overruled.
+    """
+    folders = PurePosixPath(name).parts[:-1]
+    part = _PARTS.get(folders[0].lower(), "") if folders else ""
+    classes = folders[1:] if part else folders
+    return Facts(label="" if not classes or grouped(name)[1] else classes[-1], part=part)
 
 
 def _printable(name: str) -> str:

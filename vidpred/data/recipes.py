@@ -68,9 +68,23 @@ def _moving_mnist(raw: dict[str, Any], folder: Path, params: FetchParams) -> lis
     ]
 
 
+def _shapes(raw: dict[str, Any], _folder: Path, _params: FetchParams) -> list[Made]:
+    from vidpred.data import shapes
+
+    recipe = _checked(shapes.Recipe, raw)
+
+    def write(clip: shapes.ShapeClip, path: Path) -> None:
+        shapes.write_clip(path, shapes.rendered(recipe, clip), recipe.fps)
+
+    return [
+        Made(clip.name, clip.group, clip.label, shapes.LICENCE, partial(write, clip)) for clip in shapes.planned(recipe)
+    ]
+
+
 RECIPES: dict[str, Callable[[dict[str, Any], Path, FetchParams], list[Made]]] = {
     "moving_digits": _moving_digits,
     "moving_mnist": _moving_mnist,
+    "shapes": _shapes,
 }
 """By the word behind `recipe:`; each takes the recipe, the folder it is in, and limits."""
 
