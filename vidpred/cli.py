@@ -100,19 +100,38 @@ def predict(
     raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
 
 
-@app.command(epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --json`")
+@app.command(
+    epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --task classify`; "
+    "`vidpred models slow_fusion --receptive-field`; `vidpred models --json`"
+)
 def models(
     name: Annotated[str | None, typer.Argument(help="One model: what it is, its config, what a sweep may try.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="predict, interpolate or classify. Default: that of params.yaml.")
+    ] = None,
+    receptive_field: Annotated[
+        bool, typer.Option("--receptive-field", help="What each layer of a classifier sees of a clip.")
+    ] = False,
+    variant: Annotated[
+        str | None, typer.Option("--variant", help="For --receptive-field: default, paper or toy.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """List the models that can be trained, with their parameters and operations; or tell all of one."""
-    from vidpred.commands.model import show_model
+    from vidpred.commands.model import show_model, show_receptive_field
     from vidpred.commands.models import show_models
+    from vidpred.errors import UserError
 
+    if name is None and (receptive_field or variant):
+        raise UserError("--receptive-field and --variant are for one model: name it")
+    if variant and not receptive_field:
+        raise UserError("--variant is for --receptive-field: add it, or leave both out")
     if name is None:
-        show_models(as_json=as_json)
+        show_models(as_json=as_json, kind=task)
+    elif receptive_field:
+        show_receptive_field(name, as_json=as_json, variant=variant)
     else:
-        show_model(name, as_json=as_json)
+        show_model(name, as_json=as_json, kind=task)
 
 
 @app.command(epilog="Example: `vidpred doctor`; with a server: `MLFLOW_TRACKING_URI=http://host:5000 vidpred doctor`")

@@ -29,7 +29,13 @@ class Task:
     """Distance between two frames of a window, in frames of the shard: 2 takes every second one."""
     kind: str = "predict"
     """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
-    the first and the last."""
+    the first and the last. `classify`: which of `classes` the context shows; its horizon is 0."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of their scores, for `classify`."""
+
+    def __post_init__(self) -> None:
+        """JSON knows lists only."""
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
     def between(self) -> bool:

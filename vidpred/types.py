@@ -19,7 +19,20 @@ from torch import Tensor, nn
 
 from vidpred.records import Clip, Segment, Task, Window
 
-__all__ = ["Batch", "Clip", "Output", "Predictor", "Segment", "Task", "Window", "to_float", "to_uint8"]
+__all__ = [
+    "Batch",
+    "Classifier",
+    "Clip",
+    "Model",
+    "Output",
+    "Predictor",
+    "Scores",
+    "Segment",
+    "Task",
+    "Window",
+    "to_float",
+    "to_uint8",
+]
 
 
 class Batch(NamedTuple):
@@ -49,15 +62,30 @@ class Output(NamedTuple):
     models without."""
 
 
-class Predictor(nn.Module):
+class Scores(NamedTuple):
+    """What a classifier returns."""
+
+    logits: Tensor
+    """(B, classes) float32, in the order of `Task.classes`; their softmax is what the model believes."""
+    auxiliary: tuple[Tensor, ...] = ()
+    """Further logits (B, classes) of the same clips, of which `logits` are made: per frame, per moment, per stream. A
+    model that has them wants each trained by itself as well, with a small weight; empty in eval mode."""
+
+
+class Model(nn.Module):
+    """What all models of the zoo are."""
+
+    needs_flow: bool = False
+    """Whether `forward` wants optical flow beside the frames."""
+
+
+class Predictor(Model):
     """What every model of `models/predict` is: frames in, the next `steps` frames out.
 
     A model that gives fewer frames than are asked for is rolled out on its own predictions by
     `models.rollout`; so it never has to know how.
     """
 
-    needs_flow: bool = False
-    """Whether `forward` wants optical flow beside the context."""
     steps: int = 1
     """Frames that one `forward` gives."""
     teacher_forcing: float = 0.0
@@ -112,6 +140,23 @@ class Predictor(nn.Module):
     def __call__(self, context: Tensor, flow: Tensor | None = None) -> Output:  # typed for callers
         output: Output = super().__call__(context, flow)
         return output
+
+
+class Classifier(Model):
+    """What every model of `models/classify` is: a clip in, a score for each class out."""
+
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
+        """Scores the classes of the task.
+
+        Args:
+            clip: (B, T, C, H, W) float32 in [0, 1].
+            flow: (B, T-1, 2, H, W) float32, as in `Batch.flow`; None unless `needs_flow`.
+        """
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, clip: Tensor, flow: Tensor | None = None) -> Scores:  # typed for callers
+        scores: Scores = super().__call__(clip, flow)
+        return scores
 
 
 def to_uint8(frames: Tensor) -> Tensor:

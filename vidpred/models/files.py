@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from safetensors import SafetensorError
@@ -20,15 +20,16 @@ from safetensors.torch import load, save
 import vidpred
 from vidpred.errors import UserError
 from vidpred.models import zoo
-from vidpred.types import Predictor, Task
+from vidpred.types import Classifier, Model, Predictor, Task
 
 WEIGHTS = "model.safetensors"
 INFO = "model.json"
+M = TypeVar("M", bound=Model)
 
 
 def save_model(
     folder: Path,
-    model: Predictor,
+    model: Model,
     *,
     name: str,
     config: Mapping[str, object],
@@ -57,8 +58,8 @@ def save_model(
     weights = save(tensors)
     said: dict[str, Any] = {
         "name": name,
-        "config": dataclasses.asdict(zoo.config_of(name, config)),
-        "task": dataclasses.asdict(task),
+        "config": _without_pretrained(dataclasses.asdict(zoo.config_of(name, config, task.kind))),
+        "task": {field: value for field, value in dataclasses.asdict(task).items() if field != "classes" or value},
         "versions": {"torch": str(torch.__version__), "vidpred": vidpred.__version__},
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -72,13 +73,31 @@ def save_model(
     return said
 
 
-def load_model(folder: Path) -> tuple[Predictor, dict[str, Any]]:
+@overload
+def load_model(folder: Path) -> tuple[Predictor, dict[str, Any]]: ...
+
+
+@overload
+def load_model(folder: Path, of: type[M]) -> tuple[M, dict[str, Any]]: ...
+
+
+def load_model(folder: Path, of: type[Model] = Predictor) -> tuple[Model, dict[str, Any]]:
     """The model, in eval mode on the CPU, and what its model.json says.
 
+    Args:
+        folder: With both files.
+        of: `Predictor`, `Classifier`, or `Model` for either.
+
     Raises:
-        UserError: a file is missing or damaged, the weights are not those of model.json, or the zoo has no such model.
+        UserError: a file is missing or damaged, the weights are not those of model.json, the zoo has no such model, or
+            it does what `of` does not.
     """
     info = _read_info(folder)
+    task = task_from(info["task"], where=folder / INFO)
+    classifies = task.kind == "classify"
+    if not issubclass(Classifier if classifies else Predictor, of):
+        does, wanted = ("classifies", "predicts") if classifies else ("predicts", "classifies")
+        raise UserError(f"the model in {folder} {does} ({info['name']}): give one that {wanted}")
     try:
         weights = (folder / WEIGHTS).read_bytes()
     except OSError as error:
@@ -91,7 +110,9 @@ def load_model(folder: Path) -> tuple[Predictor, dict[str, Any]]:
             f"{folder / WEIGHTS} is damaged or of another model (sha256 {found[:12]}…, {INFO} says "
             f"{str(info['weights_sha256'])[:12]}…): copy the model's folder again"
         )
-    model = zoo.build(info["name"], info["config"], task_from(info["task"], where=folder / INFO))
+    if not isinstance(info["config"], dict):
+        raise UserError(f"the config in {folder / INFO} is no mapping: copy the model's folder again")
+    model: Model = zoo.build(info["name"], _without_pretrained(info["config"]), task, Model)
     try:
         model.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError):
@@ -113,6 +134,11 @@ def task_from(fields: object, *, where: object = INFO) -> Task:
         return Task(**fields)  # type: ignore[arg-type]
     except TypeError as error:
         raise UserError(f"the task in {where} is not one that this version knows ({error})") from None
+
+
+def _without_pretrained(config: Mapping[str, object]) -> dict[str, object]:
+    """The weights of the file that it names were only where training began; whoever gets the model has no such file."""
+    return {field: "" if field == "pretrained" else value for field, value in config.items()}
 
 
 def _read_info(folder: Path) -> dict[str, Any]:

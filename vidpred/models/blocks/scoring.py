@@ -1,0 +1,84 @@
+"""From features to scores: averages of what several parts of a clip say, and how a variant's fields are guarded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidpred.errors import UserError
+from vidpred.types import Scores
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def mean_score(logits: Tensor) -> Tensor:
+    """(B, N, classes) of N parts to logits (B, classes) float32 whose softmax is the mean of theirs."""
+    return torch.logsumexp(logits.float().log_softmax(dim=-1), dim=1) - math.log(logits.shape[1])
+
+
+def agreed(logits: Tensor, *, training: bool) -> Scores:
+    """What N parts of a clip say together, (B, N, classes), and while training what each says."""
+    alone = logits.float().unbind(1) if training and logits.shape[1] > 1 else ()
+    return Scores(mean_score(logits), tuple(alone))
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """(N, C, ...) to (N, C): the mean over time and space."""
+    return maps.flatten(2).mean(dim=2)
+
+
+class Places(nn.Module):
+    """Maps (N, channels, H, W) of any size to a vector (N, `features`) that still tells where things are.
+
+    Args:
+        channels: Of the maps.
+        kept: Channels that are kept; a 1x1 convolution chooses.
+        grid: The maps are averaged to so many places a side.
+    """
+
+    def __init__(self, channels: int, kept: int, grid: int) -> None:
+        super().__init__()
+        self.choose = nn.Conv2d(channels, kept, 1)
+        self.grid = grid
+        self.features = kept * grid**2
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """See the class."""
+        return resized(F.silu(self.choose(maps)), (self.grid, self.grid)).flatten(1)
+
+
+def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps (N, C, [T,] H, W) averaged to another size, where they do not have it."""
+    if tuple(maps.shape[2:]) == size:
+        return maps
+    adapted: Tensor = (F.adaptive_avg_pool2d if len(size) == 2 else F.adaptive_avg_pool3d)(maps, size)  # type: ignore[arg-type]
+    return adapted
+
+
+def mlp(inputs: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
+    """Two linear layers, to logits."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+
+
+def only_default(model: str, config: DataclassInstance, *, free: tuple[str, ...] = ()) -> None:
+    """Does nothing where `variant` is default, or no other field but the `free` ones was set.
+
+    Raises:
+        UserError: a variant that is somebody's network was to be another one.
+    """
+    told: Any = config
+    if told.variant == "default":
+        return
+    changed = [
+        field.name
+        for field in dataclasses.fields(config)
+        if field.name not in ("variant", *free) and getattr(config, field.name) != field.default
+    ]
+    if changed:
+        raise UserError(f"{model}: {', '.join(changed)} of variant {told.variant} are its source's: leave them out")
