@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from vidpred.commands import predict as predicting
 from vidpred.commands.cluster import cluster_app
 from vidpred.errors import UserError
 
@@ -58,46 +59,7 @@ def _options(
     pass
 
 
-@app.command(
-    epilog="Examples: `vidpred predict models:/vidpred@champion cat.gif -o out.gif`; "
-    "`vidpred predict models/trained clips/ --frames 10 --side-by-side -o predicted/`"
-)
-def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A `models:/` URI of the MLflow registry, or a model folder.")
-    ],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="GIFs, videos, or folders of them.")],
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            "--frames", "-n", min=1, help="Frames to predict; 5 unless told. Not for a model that interpolates."
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A .gif or .mp4 for one input, a folder for several. Default: NAME-predicted.gif here, or predicted/.",
-        ),
-    ] = None,
-    side_by_side: Annotated[
-        bool,
-        typer.Option("--side-by-side", help="Predict the clip's own last frames instead, beside what really happened."),
-    ] = False,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            "--fps", min=0.1, max=240, help="Frames per second at which clips are read. Default: the model's."
-        ),
-    ] = None,
-) -> None:
-    """Predict how GIFs or videos go on, as a GIF or MP4; or double their frame rate, if the model interpolates."""
-    from vidpred.serving.predict import predict_files
-    from vidpred.workspace import set_up_logging
-
-    set_up_logging()
-    raise typer.Exit(predict_files(model, inputs, frames=frames, output=output, side_by_side=side_by_side, fps=fps))
+app.command(epilog=predicting.EXAMPLES)(predicting.predict)
 
 
 @app.command(

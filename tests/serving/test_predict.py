@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from tests.serving.clips import SIDE, clip, inside, moving_on, read
 from vidpred.data import encode, launch, media
 from vidpred.errors import UserError
 from vidpred.evaluation.pictures import GAP, GREEN, GREY
@@ -17,54 +17,6 @@ from vidpred.models.files import save_model
 from vidpred.serving.predict import predict_files
 from vidpred.serving.predictor import FramePredictor
 from vidpred.types import Task
-
-SIDE = 32
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def clip(length: int, *, height: int = SIDE, width: int = SIDE) -> np.ndarray:
-    """uint8 (length, height, width, 3): a white square on black that moves to the right, one pixel a frame."""
-    frames = np.zeros((length, height, width, 3), np.uint8)
-    for i in range(length):
-        frames[i, 8:16, 2 + i : 10 + i] = 255
-    return frames
-
-
-def moving_on(folder: Path, *, context: int = 3, interval: int = 1, fps: float | None = 10.0) -> Path:
-    """A model that moves everything one pixel to the right."""
-    task = Task(context=context, horizon=1, height=SIDE, width=SIDE, interval=interval)
-    model = zoo.build("conv2d", {"variant": "seed"}, task)
-    kernel, bias = model.parameters()
-    with torch.no_grad():
-        kernel.zero_()
-        bias.zero_()
-        for colour in range(3):
-            kernel[colour, (context - 1) * 3 + colour, 1, 0] = 1
-    info = {"data_id": "d", **({"fps": fps} if fps else {})}
-    save_model(folder, model, name="conv2d", config={"variant": "seed"}, task=task, info=info)
-    return folder
-
-
-@pytest.fixture
-def model(folder: Path) -> str:
-    """A folder of a model that is right about `clip`."""
-    return str(moving_on(folder / "model"))
-
-
-def read(path: Path, *, height: int = SIDE + 2 * GAP, width: int = SIDE + 2 * GAP) -> np.ndarray:
-    """Every frame of a result."""
-    return media.decode(path, height=height, width=width, ffmpeg=launch.ffmpeg_binary())
-
-
-def inside(frames: np.ndarray) -> np.ndarray:
-    """Frames without their border."""
-    return frames[:, GAP:-GAP, GAP:-GAP]
 
 
 def test_continuation_follows_the_clip(folder: Path, model: str) -> None:
@@ -212,7 +164,7 @@ def test_options_that_make_no_sense(folder: Path, model: str) -> None:
     for told, options in {
         "--frames 0": {"frames": 0},
         "--fps -1": {"frames": 1, "fps": -1.0},
-        "written as .gif or .mp4": {"frames": 1, "output": Path("out.png")},
+        "written as .gif, .mp4, .png or .npy": {"frames": 1, "output": Path("out.webm")},
         "is an input": {"frames": 1, "output": cat},
     }.items():
         with pytest.raises(UserError, match=told):

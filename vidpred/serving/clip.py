@@ -1,15 +1,23 @@
-"""A clip that is to be predicted: read at the model's size, and told how far predictions of it are off."""
+"""Clips that are to be predicted: read at the model's size, many at once, and told how far predictions of them are off.
+
+Files are untrusted, and read by `data.media` within its limits. Tiny ones share an ffmpeg, since starting one takes
+longer than reading them.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vidpred.data import launch, media
+from vidpred.data.scenes import nearest_ticks
+from vidpred.errors import UserError
 from vidpred.serving.predictor import FramePredictor
 
 log = logging.getLogger(__name__)
@@ -24,53 +32,106 @@ class Job:
 
     source: Path
     target: Path
+    name: str
+    """Of the clip, in messages."""
+
+    @property
+    def short_name(self) -> str:
+        """Without folders."""
+        return Path(self.name).name
 
 
-def read_clip(predictor: FramePredictor, source: Path, fps: float | None) -> tuple[np.ndarray, float]:
-    """A clip at the model's size: uint8 (T, H, W, 3), and its frames per second.
+@dataclass(frozen=True)
+class Clip:
+    """What was read of a file."""
+
+    frames: np.ndarray
+    """uint8 (T, H, W, 3): those that were chosen."""
+    length: int
+    """Frames that the clip has at this rate; not all of them may be wanted."""
+    rate: float
+    """Frames per second, before any were left out."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How clips are read."""
+
+    look: media.Look
+    """Size and limits."""
+    fps: float | None
+    """Frames per second at which they are sampled; None: their own frames."""
+    choose: Callable[[np.ndarray], np.ndarray]
+    """From the numbers of a clip's frames, in order, those that are wanted: only they are kept in memory."""
+
+
+def look_of(predictor: FramePredictor, fps: float | None) -> media.Look:
+    """How a model wants its frames; `fps` is that of arrays, which tell no time."""
+    task, fit = predictor.task, predictor.info.get("fit", "crop")
+    return media.Look(task.height, task.width, fit=fit, max_seconds=MAX_SECONDS, untimed_fps=fps)
+
+
+def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs in order, in groups that are read at once: half a batch of tiny files, or one that is not."""
+    groups: list[list[Job]] = []
+    tiny = False
+    for job in jobs:
+        was_tiny, tiny = tiny, _is_tiny(job.source)
+        if tiny and was_tiny and len(groups[-1]) < media.BATCH // 2:
+            groups[-1].append(job)
+        else:
+            groups.append([job])
+    return groups
+
+
+def _is_tiny(path: Path) -> bool:
+    try:
+        return path.is_file() and media.is_tiny(path)
+    except OSError:  # the reading says what is wrong with it
+        return False
+
+
+def read_clips(jobs: Sequence[Job], reading: Reading, *, stop: threading.Event | None = None) -> list[Clip | UserError]:
+    """Reads one of the groups of `grouped`; what cannot be read gives the reason, in a line that names it.
 
     Args:
-        predictor: Whose size it is brought to.
-        source: A GIF or video.
-        fps: Frames per second at which it is read; None: its own frames.
+        jobs: The group.
+        reading: How.
+        stop: Ends the work early.
 
     Raises:
-        MediaError: it cannot be read.
+        Stopped: `stop` was set.
+        UserError: no file can be read here: there is no ffmpeg, or no room for frames.
     """
     ffmpeg = launch.any_ffmpeg()
-    facts = media.facts(source, ffmpeg=ffmpeg)
-    clip = media.decode(
-        source,
-        height=predictor.task.height,
-        width=predictor.task.width,
-        ffmpeg=ffmpeg,
-        fps=fps,
-        fit=predictor.info.get("fit", "crop"),
-        max_seconds=MAX_SECONDS,
-    )
-    if facts.seconds is not None and facts.seconds > MAX_SECONDS:
-        log.warning("%s is longer than %d minutes: what follows these is predicted", source, MAX_SECONDS // 60)
-    return clip, fps or facts.fps
+    with tempfile.TemporaryDirectory(prefix="vidpred-", ignore_cleanup_errors=True) as folder:
+        parts = [media.Job(job.source) for job in jobs]
+        found = media.decode_to(Path(folder), parts, reading.look, ffmpeg=ffmpeg, stop=stop)
+        return [_taken(job, part, reading) for job, part in zip(jobs, found, strict=True)]
 
 
-def figures_beside(truth: np.ndarray, predicted: np.ndarray, baselines: Mapping[str, np.ndarray]) -> str:
-    """How far a prediction is off, beside the baseline that comes nearest.
+def _taken(job: Job, found: media.Decoded | media.MediaError, reading: Reading) -> Clip | UserError:
+    if isinstance(found, media.MediaError):
+        return UserError(f"{job.name}: {found}")
+    look = reading.look
+    frames = np.memmap(found.raw, np.uint8, "r").reshape(-1, look.height, look.width, 3)
+    shown = np.arange(len(frames))
+    if reading.fps is not None:
+        shown = nearest_ticks(found.times, min(found.end_seconds, look.max_seconds), reading.fps)
+    if found.facts.seconds is not None and found.facts.seconds > MAX_SECONDS:
+        log.warning("%s is longer than %d minutes: what follows these is predicted", job.name, MAX_SECONDS // 60)
+    wanted = reading.choose(shown)
+    return Clip(np.array(frames[wanted]), len(shown), reading.fps or found.facts.fps)
 
-    Args:
-        truth: uint8 (N, H, W, 3).
-        predicted: uint8 (N, H, W, 3).
-        baselines: The same frames, by what was done to get them, in words.
-    """
+
+def scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """PD and PSNR in the mean over frames, both uint8 (N, H, W, 3)."""
     import torch
 
     from vidpred.training.metrics import score
     from vidpred.types import to_float
 
-    def scores(frames: np.ndarray) -> dict[str, float]:
-        found = score(*(to_float(torch.from_numpy(given.copy()))[None] for given in (frames, truth)))
-        return {name: float(values.mean()) for name, values in found.items()}
-
-    pd, psnr = "perceptual_distance", "psnr_db"
-    mine, known = scores(predicted), {name: scores(frames) for name, frames in baselines.items()}
-    name = min(known, key=lambda name: known[name][pd])
-    return f"PD {mine[pd]:.2f} ({name}: {known[name][pd]:.2f}), PSNR {mine[psnr]:.2f} dB ({known[name][psnr]:.2f})"
+    pair = (to_float(torch.from_numpy(np.ascontiguousarray(frames)))[None] for frames in (predicted, truth))
+    return {
+        name: float(values.mean()) for name, values in score(*pair, only=("perceptual_distance", "psnr_db")).items()
+    }

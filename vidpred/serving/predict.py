@@ -4,115 +4,186 @@ A clip is brought to the model's size and frame rate; its last frames are the co
 grey border and what is predicted in a green one. Side by side, the clip's own last frames are predicted from those
 before: left what happened, right what was predicted, with the figures. A model that interpolates gives the clip at
 twice its frame rate instead (`serving.between`).
+
+1. sources.py     what was typed → files to read
+2. clip.py        files → frames at the model's size
+3. continuing.py, between.py: plans, which predict them
+4. panels.py, strip.py, heat.py, text.py: a result → a film or a picture
+5. outputs.py     → a file, by its suffix
+pipeline.py does 2 to 5 for many clips at once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from vidpred.data import encode, media
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
-from vidpred.evaluation.pictures import GREEN, GREY, bordered
-from vidpred.serving.between import fill
-from vidpred.serving.clip import Job, figures_beside, read_clip
+from vidpred.serving.between import Filling
+from vidpred.serving.clip import Job
+from vidpred.serving.continuing import Continuing
+from vidpred.serving.outputs import KINDS
+from vidpred.serving.panels import Result
+from vidpred.serving.pipeline import worked_through
+from vidpred.serving.plan import PD, PSNR, Plan, beside
 from vidpred.serving.predictor import FramePredictor
+from vidpred.serving.sources import Source, collect
 
 log = logging.getLogger(__name__)
 
-SHOWN = 100
-"""Known frames in the result, at the most: the last ones."""
 FRAMES = 5
 """Frames predicted where nobody says how many."""
-_KINDS = (".gif", ".mp4")
+STDOUT = Path("-")
+_LISTED = ".gif, .mp4, .png or .npy"
 
 
 def predict_files(
     model: str,
     inputs: Sequence[Path],
     *,
+    files_from: Path | None = None,
     frames: int | None = None,
     output: Path | None = None,
+    kind: str | None = None,
     side_by_side: bool = False,
+    compare: Sequence[str] = (),
+    heatmap: bool = False,
     fps: float | None = None,
     device: str = "auto",
+    skip_existing: bool = False,
 ) -> int:
     """Predicts every clip, goes on after one that cannot be, and gives the exit code.
 
     Args:
         model: As `FramePredictor.load` takes it.
-        inputs: GIFs, videos, or folders of them.
+        inputs: GIFs, videos, folders of them, globs, or `-`: the bytes of one clip on standard input.
+        files_from: A file of further paths, or `-`: standard input.
         frames: How many to predict; None: 5. Not for a model that interpolates.
-        output: A .gif or .mp4 for one input; a folder for several. None: `<name>-predicted.gif` in the current folder,
-            or the folder `predicted`.
+        output: A file for one input, `-` for standard output, a folder for several. None: `<name>-predicted.gif` in
+            the current folder, or the folder `predicted`.
+        kind: `gif`, `mp4`, `png` or `npy`, where the output does not tell; None: `gif`.
         side_by_side: Whether to predict the clip's own last frames (or every second one) beside the truth instead.
+        compare: Further models, beside the first one; and beside the truth where a clip is long enough.
+        heatmap: Whether to show where each model erred; where a clip is long enough.
         fps: Frames per second at which clips are read; None: the model's, else the clip's own; of a model that
-            interpolates the clip's own, but side by side.
+            interpolates the clip's own, but beside the truth.
         device: `auto`, `cpu` or `cuda`.
+        skip_existing: Whether to leave out clips whose result is there already.
 
     Returns:
         0, or 1 where an input gave nothing; each such has its line in the log.
 
     Raises:
-        UserError: the model cannot be had, or the options make no sense.
+        UserError: a model cannot be had, or the options make no sense.
     """
     if frames is not None and frames < 1:
         raise UserError(f"--frames {frames}: ask for at least 1")
     if fps is not None and not 0 < fps <= 240:
         raise UserError(f"--fps {fps:g}: give more than 0, at most 240")
-    sources, problems = _expand(inputs)
-    several = len(inputs) > 1 or any(path.is_dir() for path in inputs)
-    for problem in problems:
-        log.error("%s", problem)
-    if not sources:
-        return 1
-    jobs = _jobs(sources, output, several=several)  # before the model, which takes seconds
-    predictor = FramePredictor.load(model, device=device)
-    if predictor.task.between and frames is not None:
-        raise UserError(f"--frames {frames}: {model} puts one frame between any two of a clip: leave --frames out")
-    failed = len(problems)
-    with progress("predicting", len(jobs)) as advance:
-        for job in jobs:
-            try:
-                if predictor.task.between:
-                    told = fill(predictor, job, side_by_side=side_by_side, fps=fps)
-                else:
-                    told = _predict(predictor, job, frames or FRAMES, side_by_side=side_by_side, fps=fps)
-                log.info("%s", told)
-            except media.MediaError as error:  # a short reason, without the file's name
-                log.error("%s: %s", job.source, error)
-                failed += 1
-            except UserError as error:
-                log.error("%s", error)
-                failed += 1
-            advance()
-    if several:
-        log.info("%d of %d clips done", len(jobs) + len(problems) - failed, len(jobs) + len(problems))
+    if len(names := [model, *compare]) > len(set(names)):
+        raise UserError("--compare names a model twice: give others than the first one, each once")
+    with tempfile.TemporaryDirectory(prefix="vidpred-", ignore_cleanup_errors=True) as folder:
+        sources = collect(inputs, listed=files_from, folder=Path(folder))
+        for problem in sources.problems:
+            log.error("%s", problem)
+        if not sources.files:
+            return 1
+        with _to_stdout(output, kind, Path(folder), several=sources.several) as (place, suffix):
+            jobs = _jobs(sources.files, place, suffix, several=sources.several)  # before the models, which take seconds
+            _check_arrays(jobs, compare=compare, heatmap=heatmap)
+            left = [job for job in jobs if not (skip_existing and job.target.is_file())]
+            if len(left) < len(jobs):
+                log.info("%d of %d results are there already", len(jobs) - len(left), len(jobs))
+            failed = len(sources.problems)
+            if left:
+                models = {name: FramePredictor.load(name, device=device) for name in names}
+                plan = _plan(models, frames, side_by_side=side_by_side, heatmap=heatmap, fps=fps)
+                failed += _work(plan, left, list(models), several=sources.several)
+    if sources.several:
+        every = len(jobs) + len(sources.problems)
+        log.info("%d of %d clips done", every - failed, every)
     return 1 if failed else 0
 
 
-def _expand(inputs: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Files to read, and a line for each input that gives none."""
-    files: list[Path] = []
-    problems: list[str] = []
-    for path in inputs:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in media.SUFFIXES)
-            files += found
-            if not found:
-                problems.append(f"{path} holds no GIF or video: put some there, or name a file")
-        elif path.exists():
-            files.append(path)
-        else:
-            problems.append(f"{path}: no such file or folder")
-    return list(dict.fromkeys(files)), problems
+def _plan(
+    models: Mapping[str, FramePredictor], frames: int | None, *, side_by_side: bool, heatmap: bool, fps: float | None
+) -> Plan:
+    name, first = next(iter(models.items()))
+    judged = len(models) > 1 or heatmap
+    if first.task.between:
+        if frames is not None:
+            raise UserError(f"--frames {frames}: {name} puts one frame between any two of a clip: leave --frames out")
+        return Filling(models, again=side_by_side or judged, heat=heatmap, fps=fps)
+    truth = "needed" if side_by_side else "if there" if judged else "none"
+    return Continuing(models, frames or FRAMES, truth=truth, heat=heatmap, fps=fps)
 
 
-def _jobs(sources: Sequence[Path], output: Path | None, *, several: bool) -> list[Job]:
+def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bool) -> int:
+    """Does all jobs, and gives the number of those that failed."""
+    done: list[Result] = []
+    failed = 0
+    try:
+        with progress("predicting", len(jobs)) as advance, closing(worked_through(plan, jobs)) as outcomes:
+            for job, outcome in outcomes:
+                if isinstance(outcome, Result):
+                    log.info("%s: %s", job.target, outcome.told)
+                    done.append(outcome)
+                else:
+                    log.error("%s", outcome)
+                    failed += 1
+                advance()
+    except KeyboardInterrupt:
+        if several:
+            log.warning("stopped after %d of %d clips: --skip-existing goes on from here", len(done), len(jobs))
+        raise
+    judged = [result.scores for result in done if result.scores]
+    if len(judged) > 1:
+        means = {
+            name: {figure: sum(scores[name][figure] for scores in judged) / len(judged) for figure in (PD, PSNR)}
+            for name in judged[0]
+        }
+        log.info("mean of %d clips: %s", len(judged), beside(means, models))
+    return failed
+
+
+@contextmanager
+def _to_stdout(
+    output: Path | None, kind: str | None, folder: Path, *, several: bool
+) -> Iterator[tuple[Path | None, str]]:
+    """Where results go, and the suffix of those that are not named; what is for standard output goes there in the end.
+
+    Raises:
+        UserError: the kind is unknown or not that of `output`, or there is no sense in writing to standard output.
+    """
+    suffix = f".{kind.lower().lstrip('.')}" if kind else ".gif"
+    if suffix not in KINDS:
+        raise UserError(f"--format {kind}: frames are written as {_LISTED}")
+    if output != STDOUT:
+        own = output.suffix.lower() if output is not None and not output.is_dir() else ""
+        if kind and own in KINDS and own != suffix:
+            raise UserError(f"--output {output} is no {suffix} as --format says: leave one of them out")
+        yield output, suffix
+        return
+    if several:
+        raise UserError("--output - is standard output, but several clips may come out: give a folder")
+    if sys.stdout.isatty():
+        raise UserError("--output - is standard output, and that is a terminal: pipe it into a file or a program")
+    result = folder / f"result{suffix}"
+    yield result, suffix
+    if result.is_file():
+        with result.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _jobs(sources: Sequence[Source], output: Path | None, kind: str, *, several: bool) -> list[Job]:
     """A target for each source, all different, none of them a source.
 
     Raises:
@@ -122,59 +193,38 @@ def _jobs(sources: Sequence[Path], output: Path | None, *, several: bool) -> lis
     is_folder = output is not None and (output.is_dir() or not suffix)
     if several and output is not None and not is_folder:
         raise UserError(f"--output {output} is one file, but several clips may come out: give a folder")
-    if output is not None and not is_folder and suffix not in _KINDS:
-        raise UserError(f"--output {output}: frames are written as .gif or .mp4")
+    if output is not None and not is_folder and suffix not in KINDS:
+        raise UserError(f"--output {output}: frames are written as {_LISTED}")
     if output is not None and is_folder and output.is_file():
-        raise UserError(f"--output {output} is a file without .gif or .mp4: give such a name, or a folder")
+        raise UserError(f"--output {output} is a file without {_LISTED}: give such a name, or a folder")
     if output is not None and not output.parent.is_dir():  # more likely a slip than a wish for new folders
         raise UserError(f"--output {output}: there is no folder {output.parent}: make it first")
     if output is not None and not is_folder:
         targets = [output]
     else:
         folder = output or Path("predicted" if several else ".")
-        targets = []
-        for source in sources:
-            name, number = f"{source.stem}-predicted", 1
-            while folder / f"{name}.gif" in targets:
-                number += 1
-                name = f"{source.stem}-predicted-{number}"
-            targets.append(folder / f"{name}.gif")
-    taken = {source.resolve() for source in sources}
+        targets = [folder / f"{name}{kind}" for name in _names(sources)]
+    taken = {source.path.resolve() for source in sources}
     for target in targets:
         if target.resolve() in taken:
             raise UserError(f"{target} is an input: give another --output, it would be overwritten")
-    return [Job(source, target) for source, target in zip(sources, targets, strict=False)]
+    return [Job(source.path, target, source.name) for source, target in zip(sources, targets, strict=True)]
 
 
-def _predict(predictor: FramePredictor, job: Job, count: int, *, side_by_side: bool, fps: float | None) -> str:
-    """Does one clip; returns what to tell about it.
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Of results, all different."""
+    names: dict[str, None] = {}
+    numbers: Counter[str] = Counter()
+    for source in sources:
+        name = f"{source.stem}-predicted"
+        while name in names:
+            numbers[source.stem] += 1
+            name = f"{source.stem}-predicted-{numbers[source.stem] + 1}"
+        names[name] = None
+    return list(names)
 
-    Raises:
-        UserError: the clip cannot be read or is too short, or the result cannot be written.
-    """
-    clip, rate = read_clip(predictor, job.source, fps or predictor.fps)
-    context, interval = predictor.task.context, predictor.task.interval
-    clip = clip[(len(clip) - 1) % interval :: interval]
-    needed = context + (count if side_by_side else 0)
-    if len(clip) < needed:
-        why = f"{context} to look at" + (f" and {count} to compare with" if side_by_side else "")
-        every = f", every {interval}th" if interval > 1 else ""
-        room = len(clip) - context
-        give = f"--frames {room}, a longer clip" if side_by_side and room > 0 else "a longer clip"
-        raise UserError(
-            f"{job.source} is too short: {len(clip)} frame{'s' * (len(clip) != 1)} at {rate:g} per second{every}, "
-            f"the model needs {needed} ({why}): give {give} or a higher --fps"
-        )
-    known = clip[:-count] if side_by_side else clip
-    predicted = predictor.predict(known, count)
-    shown = known[-SHOWN:]
-    continued = np.concatenate([bordered(shown, GREY), bordered(predicted, GREEN)])
-    told = f"{job.target}: {len(shown)} frame{'s' * (len(shown) != 1)} of {job.source.name}, then {count} predicted"
-    if side_by_side:
-        truth = clip[-count:]
-        continued = np.concatenate([bordered(np.concatenate([shown, truth]), GREY), continued], axis=2)
-        copied = {"copying the last frame": np.repeat(known[-1:], count, axis=0)}
-        told += f"; {figures_beside(truth, predicted, copied)}"
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    encode.write_video(job.target, continued, rate / interval)
-    return told
+
+def _check_arrays(jobs: Sequence[Job], *, compare: Sequence[str], heatmap: bool) -> None:
+    if jobs and jobs[0].target.suffix.lower() == ".npy" and (compare or heatmap):
+        option = "--heatmap" if heatmap else "--compare"
+        raise UserError(f"{option}: an .npy holds the frames of one model and nothing else: take .gif, .mp4 or .png")

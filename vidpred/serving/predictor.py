@@ -1,6 +1,6 @@
 """Three lines of Python from a model's name to predicted frames.
 
-    predictor = FramePredictor.load("models:/vidpred@champion")
+    predictor = vidpred.load("models:/vidpred@champion")
     following = predictor.predict(frames, steps=5)  # uint8 (T, H, W, 3) → uint8 (5, H, W, 3)
     following = predictor.predict_batch(clips, steps=5)  # uint8 (B, T, H, W, 3) → uint8 (B, 5, H, W, 3)
 
@@ -60,8 +60,9 @@ class FramePredictor:
         Raises:
             UserError: there is no such model, it is damaged, or there is no such device.
         """
+        chosen = _device(device)  # before the weights, which may come from afar
         built, info = load_model(download(str(model)))
-        return cls(built, info, device=choose_device(device))
+        return cls(built, info, device=chosen)
 
     @property
     def fps(self) -> float | None:
@@ -69,20 +70,24 @@ class FramePredictor:
         fps = self.info.get("fps")
         return float(fps) if fps else None
 
-    def predict(self, frames: np.ndarray, steps: int) -> np.ndarray:
+    def predict(self, frames: np.ndarray, steps: int, *, resize: bool = False) -> np.ndarray:
         """The frames that follow, each after the first predicted from predicted ones where the model gives too few.
 
         Args:
             frames: uint8 (T, H, W, 3), RGB, as far apart in time as in training; the last `task.context` are used.
             steps: How many frames to predict.
+            resize: Whether frames of another size are brought to the model's, as the clips were that it was trained on
+                (`transcode.fit`); what is predicted has the model's size.
 
         Returns:
             uint8 (steps, H, W, 3).
 
         Raises:
             UserError: too few frames, fewer than one asked for, or a model that interpolates.
-            ValueError: frames of another type or size.
+            ValueError: frames of another type, or of another size without `resize`.
         """
+        if resize:
+            frames = self._resized(frames[-self.task.context :])
         self._check(frames)
         following: np.ndarray = self.predict_batch(frames[None], steps)[0]
         return following
@@ -122,19 +127,22 @@ class FramePredictor:
         return out
 
     @torch.inference_mode()
-    def between(self, frames: np.ndarray) -> np.ndarray:
+    def between(self, frames: np.ndarray, *, resize: bool = False) -> np.ndarray:
         """The frame between each and the next.
 
         Args:
             frames: uint8 (T, H, W, 3), RGB.
+            resize: As of `predict`.
 
         Returns:
             uint8 (T - 1, H, W, 3).
 
         Raises:
             UserError: a single frame, or a model that predicts what follows.
-            ValueError: frames of another type or size.
+            ValueError: frames of another type, or of another size without `resize`.
         """
+        if resize:
+            frames = self._resized(frames)
         self._check(frames)
         if not self.task.between:
             raise UserError("this model predicts the frames that follow, none between others: ask for `predict`")
@@ -150,11 +158,25 @@ class FramePredictor:
         return out
 
     def _check(self, frames: np.ndarray, *, batch: bool = False) -> None:
-        size = (self.task.height, self.task.width, 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 + batch or frames.shape[-3:] != size:
+        height, width = self.task.height, self.task.width
+        wanted = f"uint8 ({'B, ' * batch}T, {height}, {width}, 3)"
+        if frames.dtype != np.uint8 or frames.ndim != 4 + batch or frames.shape[-1] != 3:
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected {wanted}, RGB from 0 to 255")
+        if frames.shape[-3:-1] != (height, width):
+            advice = "bring them to that size" if batch else "resize=True brings them to that size, as in training"
+            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected {wanted}: {advice}")
+
+    def _resized(self, frames: np.ndarray) -> np.ndarray:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
             raise ValueError(
-                f"frames are {frames.dtype} {frames.shape}, expected uint8 ({'B, ' * batch}T, {size[0]}, {size[1]}, 3)"
+                f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3), RGB from 0 to 255"
             )
+        height, width = self.task.height, self.task.width
+        if frames.shape[1:3] == (height, width):
+            return frames
+        from vidpred.data.resize import resized  # what it imports most do without
+
+        return resized(frames, height=height, width=width, fit=self.info.get("fit", "crop"))
 
     def _flow(self) -> Callable[[Tensor], Tensor] | None:
         """Of one rollout; None where the model needs none."""
@@ -163,3 +185,18 @@ class FramePredictor:
         from vidpred.data.clips import flow_for  # imports what most models do without
 
         return flow_for(None, self._flow_params)
+
+
+def _device(wanted: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        if wanted == "auto":
+            return choose_device(wanted)
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError):  # whichever a build of torch has for it
+        raise UserError(f"torch has no device {wanted} here: take auto or cpu, or see `vidpred doctor`") from None
+    return torch.device(wanted)
