@@ -1,4 +1,4 @@
-"""Frames in memory to another size, by the same ffmpeg graph as files: what a model sees then is what it was trained on.
+"""Frames in memory to another size, by the same ffmpeg graph as files: a model sees what it was trained on.
 
 In: uint8 frames (T, H, W, 3). Out: the same at another height and width.
 """

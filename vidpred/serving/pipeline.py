@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -31,7 +31,7 @@ Outcome = tuple[Job, Result | UserError]
 _Read = tuple[Job, Clip | UserError]
 
 
-def worked_through(plan: Plan, jobs: Sequence[Job]) -> Iterator[Outcome]:
+def worked_through(plan: Plan, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
     """Predicts and writes clips; gives each when its file is there, or with the reason why there is none.
 
     What is closed early, by Ctrl-C for instance, finishes the files that it is writing and begins no others.

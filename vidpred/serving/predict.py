@@ -28,7 +28,7 @@ from vidpred.data.progress import progress
 from vidpred.errors import UserError
 from vidpred.serving.between import Filling
 from vidpred.serving.clip import Job
-from vidpred.serving.continuing import Continuing
+from vidpred.serving.continuing import Continuing, Truth
 from vidpred.serving.outputs import KINDS
 from vidpred.serving.panels import Result
 from vidpred.serving.pipeline import worked_through
@@ -121,7 +121,7 @@ def _plan(
         if frames is not None:
             raise UserError(f"--frames {frames}: {name} puts one frame between any two of a clip: leave --frames out")
         return Filling(models, again=side_by_side or judged, heat=heatmap, fps=fps)
-    truth = "needed" if side_by_side else "if there" if judged else "none"
+    truth: Truth = "needed" if side_by_side else "if there" if judged else "none"
     return Continuing(models, frames or FRAMES, truth=truth, heat=heatmap, fps=fps)
 
 
