@@ -6,7 +6,6 @@ there for the next trial.
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
@@ -16,7 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
 from vidpred.cluster.clock import Clock, saved, whereabouts
@@ -24,6 +22,7 @@ from vidpred.cluster.contract import Point, Search, Trial
 from vidpred.cluster.failures import in_words
 from vidpred.cluster.scratch import tidy
 from vidpred.cluster.workers import run_workers
+from vidpred.training.device import give_back_memory
 from vidpred.training.peers import Alone
 
 _THREAD_SECONDS = "60"
@@ -63,6 +62,7 @@ def trainable(search: Search, trial: Trial) -> Callable[[dict[str, Any]], None]:
     def run(config: dict[str, Any]) -> None:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = _THREAD_SECONDS
         tidy()
+        give_back_memory()  # of the trial before
         point: Point = json.loads(config["point"])
         reporter = _Reporter(config["resume"])
         try:
@@ -86,14 +86,7 @@ def trainable(search: Search, trial: Trial) -> Callable[[dict[str, Any]], None]:
         except Exception as error:  # noqa: BLE001 - told in the report; SystemExit, by which Ray ends a trial, is none
             told = {"failed": in_words(error), "traceback": traceback.format_exc(limit=-30)}
             del error
-            _let_go()
+            give_back_memory()
             tune.report(told | {"step": reporter.step, metric: math.nan, "seconds": reporter.clock.seconds})
 
     return run
-
-
-def _let_go() -> None:
-    """Of memory, for the next trial in this worker."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

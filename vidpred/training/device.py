@@ -1,8 +1,9 @@
-"""Which processor a model runs on, and in which precision."""
+"""Which processor a model runs on, in which precision, and what the process does with memory."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 
 import torch
@@ -60,3 +61,16 @@ def keep_memory() -> None:
     # blocks from the heap, at any size or up to glibc's limit; and then the heap never shrinks
     if not told and (mallopt(_MMAP_THRESHOLD, 1 << 30) or mallopt(_MMAP_THRESHOLD, 1 << 25)):
         mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_memory() -> None:
+    """Hands back to the system and to the GPU what a training that has ended held and `keep_memory` kept: the next one
+    in this process may be of another model, whose tensors do not fit into the holes that this one leaves."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # as above
+        return
+    trim(0)
