@@ -49,8 +49,9 @@ def module(name: str, kind: str = "predict") -> ModuleType:
     """
     known = names(kind)
     if name not in known:
-        also = next((f"{other}s" for other in ("predict", "classify") if name in names(other)), None)
-        said = f"{name} {also} only" if also else f"no model is called {name!r}"
+        others = {"predict": "predicts", "classify": "classifies clips"}
+        does = [what for other, what in others.items() if name in names(other)]
+        said = f"{name} {does[0]} and does nothing else" if does else f"no model is called {name!r}"
         raise UserError(f"{said}: {_instead(name, known)}")
     return importlib.import_module(f"{_package(kind).__name__}.{name}")
 
@@ -109,6 +110,8 @@ def build(name: str, config: Mapping[str, object], task: Task, of: type[Model] =
     for weight in model.parameters():
         if weight.dim() == 4:  # channels-last is what CPUs and GPUs convolve fastest, on a CPU by a factor
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        if weight.dim() == 5:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     return model
 
 

@@ -53,10 +53,14 @@ class SlowFusion(nn.Module):
         """(B, T, C, H, W) with any T to (B, filters, H, W)."""
         moments = list(frames.unbind(1))
         for layer, conv in enumerate(self.convs, start=1):
-            moments = [F.silu(moment) for moment in conv(moments)]
+            moments = self.after(layer, [F.silu(moment) for moment in conv(moments)])
             if self.pool != "none" and layer % self.pool_every == 0:
                 moments = self._halve(moments)
         return torch.stack(moments).mean(dim=0) if len(moments) > 1 else moments[0]
+
+    def after(self, layer: int, moments: list[Tensor]) -> list[Tensor]:
+        """What is done after a convolution, counted from 1, and before its pooling: nothing, unless a model does."""
+        return moments
 
     def _halve(self, moments: list[Tensor]) -> list[Tensor]:
         # pairs are counted from the newest moment, which counts most; an odd one out, the oldest, stays alone

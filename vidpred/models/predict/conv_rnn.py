@@ -7,21 +7,16 @@ lecture it is taken from gives no sizes, so there is no `seed`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.learned_path import add_residual, fold_pixels, standardise, unfold_pixels, zero_head
-from vidpred.models.blocks.recurrent import ConvLSTM
-from vidpred.models.blocks.simple_recurrent import ConvGRU, ConvRNN
+from vidpred.models.blocks.recurrent_layers import recurrent_layers, run_layers
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
-
-CELLS: dict[str, Callable[[int, int, int], nn.Module]] = {"rnn": ConvRNN, "gru": ConvGRU, "lstm": ConvLSTM}
-"""Each takes the channels of its input, the filters of its state and the kernel."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +62,12 @@ class ConvRnn(Predictor):
         self.fold = config.fold
         filters = config.filters
         inputs, outputs = (frames * task.channels * config.fold**2 for frames in (1, task.horizon))
-        self.cells = nn.ModuleList(
-            CELLS[config.cell](filters if layer else inputs, filters, config.kernel) for layer in range(config.layers)
-        )
+        self.cells = recurrent_layers(config.cell, inputs, filters, config.layers, config.kernel)
         self.head = zero_head(filters, outputs)
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
-        states = list(fold_pixels(standardise(context), self.fold).unbind(1))
-        for cell in self.cells:
-            states = cell(states)
+        states = run_layers(self.cells, fold_pixels(standardise(context), self.fold))
         residual = unfold_pixels(self.head(states[-1]), self.fold, *context.shape[-2:])
         return Output(add_residual(context, residual, self.steps, between=self.between))
 

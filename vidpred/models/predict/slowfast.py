@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vidpred.errors import UserError
 from vidpred.models.blocks.learned_path import add_residual, fold_pixels, standardise, unfold_pixels, zero_head
-from vidpred.models.blocks.scales import Up, conv, halve, widths
-from vidpred.models.blocks.slow_fusion import Conv3x3x3
+from vidpred.models.blocks.pathways import make_pathways, run_pathways, slow_widths
+from vidpred.models.blocks.scales import Up, widths
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
 
@@ -69,52 +68,22 @@ class Slowfast(Predictor):
         self.steps = task.horizon
         self.config = config
         inputs, outputs = (frames * task.channels * config.fold**2 for frames in (1, task.horizon))
+        self.slow, self.fast, self.lateral = make_pathways(
+            inputs, config.width, config.share, config.scales, config.fusion
+        )
         slow, fast = (widths(width, config.scales) for width in (config.width, config.width // config.share))
-        lateral = [2 * channels for channels in fast]
-        joined = [a + b for a, b in zip(slow, lateral, strict=True)]
-        *alone, last = zip([inputs, *joined[:-1]], slow, strict=True)
-        self.slow = nn.ModuleList([*(conv(*pair) for pair in alone), Conv3x3x3(*last)])
-        self.fast = nn.ModuleList(Conv3x3x3(a, b) for a, b in zip([inputs, *fast[:-1]], fast, strict=True))
-        self.lateral = nn.ModuleList(nn.Conv2d(config.fusion * a, b, 1) for a, b in zip(fast, lateral, strict=True))
+        joined = slow_widths(config.width, config.share, config.scales)
         self.decode = Up([a + b for a, b in zip(joined, fast, strict=True)], slow)
         self.head = zero_head(config.width, outputs)
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Output:
         """See `Predictor.forward`."""
-        fast = fold_pixels(standardise(context), self.config.fold, 2 ** (self.config.scales - 1))
-        kept = list(range(context.shape[1] - 1, -1, -self.config.every))[::-1]
-        slow = fast[:, kept]
-        newest = []
-        for scale, lateral in enumerate(self.lateral):
-            if scale:
-                slow, fast = halve(slow), halve(fast)
-            slow = self._slow(scale, slow)
-            fast = F.silu(_by_moment(self.fast[scale], fast))
-            slow = torch.cat((slow, self._handed_over(lateral, fast, kept)), dim=2)
-            newest.append(torch.cat((slow[:, -1], fast[:, -1]), dim=1))
+        folded = fold_pixels(standardise(context), self.config.fold, 2 ** (self.config.scales - 1))
+        layers = (self.slow, self.fast, self.lateral)
+        found = run_pathways(layers, folded, every=self.config.every, fusion=self.config.fusion)
+        newest = [torch.cat((slow[:, -1], fast[:, -1]), dim=1) for slow, fast in found]
         residual = unfold_pixels(self.head(self.decode(newest)), self.config.fold, *context.shape[-2:])
         return Output(add_residual(context, residual, self.steps, between=self.between))
-
-    def _slow(self, scale: int, slow: Tensor) -> Tensor:
-        """(B, T', C, H, W) to the channels of this scale: moments alone, at the last scale with their neighbours."""
-        if scale == self.config.scales - 1:
-            return F.silu(_by_moment(self.slow[scale], slow))
-        frames = slow.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        found: Tensor = self.slow[scale](frames).unflatten(0, slow.shape[:2])
-        return found
-
-    def _handed_over(self, lateral: nn.Module, fast: Tensor, kept: list[int]) -> Tensor:
-        """(B, T, C, H, W) to (B, T', 2·C, H, W): the fast moments around each slow one, zeros beyond the ends."""
-        beyond = self.config.fusion // 2
-        padded = F.pad(fast, (0, 0, 0, 0, 0, 0, beyond, beyond))
-        around = torch.stack([padded[:, t : t + self.config.fusion].flatten(1, 2) for t in kept], dim=1)
-        handed: Tensor = lateral(around.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        over: Tensor = F.silu(handed).unflatten(0, around.shape[:2])
-        return over
-
-
-def _by_moment(convolve: nn.Module, x: Tensor) -> Tensor:
-    return torch.stack(convolve(list(x.unbind(1))), dim=1)
 
 
 def build(config: Config, task: Task) -> Slowfast:

@@ -1,0 +1,273 @@
+"""What holds for every classifier of the zoo, those to come included; and what only some of them promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidpred.config import ModelSpace, UniformSpace
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import load_model, save_model
+from vidpred.types import Classifier, Model, Predictor, Scores, Task
+
+TASK = Task(context=8, horizon=0, height=32, width=32, kind="classify", classes=("left", "right", "up"))
+NAMES = zoo.names("classify")
+SMALL = [(name, variant) for name in NAMES for variant in zoo.variants(name, "classify") if "paper" not in variant]
+SPATIOTEMPORAL = {
+    "c3d": "stage2",
+    "slow_fusion": "stage2",
+    "i3d": "stage3",
+    "two_stream_i3d": "stage3",
+    "slowfast": "stage2",
+}
+"""3D networks and a stage of each."""
+
+
+def made(name: str, config: dict[str, object] | None = None, task: Task = TASK) -> Classifier:
+    torch.manual_seed(0)
+    return zoo.build(name, config or {}, task, Classifier)
+
+
+def clips(batch: int = 2, *, length: int = 8, height: int = 32, width: int = 32) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(batch, length, 3, height, width, generator=generator)
+
+
+def score(model: Classifier, clip: Tensor) -> Scores:
+    """With a flow that depends on the clip alone."""
+    if not model.needs_flow:
+        return model(clip)
+    return model(clip, 8 * (clip[:, 1:, :2] - clip[:, :-1, :2]))
+
+
+def tried(model: Classifier, clip: Tensor) -> Tensor | str:
+    """The logits, or why there are none."""
+    try:
+        return score(model, clip).logits
+    except UserError as error:
+        return str(error)
+
+
+def optimise(model: Classifier, steps: int = 3, rate: float = 3e-3) -> set[str]:
+    """Trains a few steps on two clips; names of the parameters with a gradient other than zero at any of them."""
+    clip, truth = clips(), torch.tensor([0, 2])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    reached = set()
+    for _ in range(steps):
+        said = score(model.train(), clip)
+        loss = sum(F.cross_entropy(logits, truth) for logits in (said.logits, *said.auxiliary))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[union-attr]
+        optimizer.step()
+        reached |= {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    return reached
+
+
+@pytest.mark.parametrize(("name", "variant"), SMALL)
+class TestEveryClassifier:
+    def test_scores_every_class_of_frames_of_odd_sizes(self, name: str, variant: str) -> None:
+        model = made(name, {"variant": variant})
+        assert isinstance(model, Classifier)
+        said = score(model, clips(height=37, width=23))
+        assert said.logits.shape == (2, 3)
+        assert said.logits.dtype == torch.float32
+        assert all(logits.shape == (2, 3) and logits.isfinite().all() for logits in (said.logits, *said.auxiliary))
+
+    def test_three_steps_reach_every_parameter_and_lower_the_loss(self, name: str, variant: str) -> None:
+        model = made(name, {"variant": variant})
+        truth = torch.tensor([0, 2])
+        model.train()
+        before = F.cross_entropy(score(model, clips()).logits, truth)
+        assert optimise(model, 8) == {parameter for parameter, _ in model.named_parameters()}
+        assert F.cross_entropy(score(model.train(), clips()).logits, truth) < before
+
+    def test_a_clip_s_scores_are_its_own_and_repeatable(self, name: str, variant: str) -> None:
+        model = made(name, {"variant": variant})
+        optimise(model)
+        model.eval()
+        clip = clips(4)
+        together = score(model, clip)
+        assert together.auxiliary == ()
+        assert torch.equal(score(model, clip).logits, together.logits)
+        alone = torch.cat([score(model, one).logits for one in clip.split(1)])
+        torch.testing.assert_close(alone, together.logits, rtol=1e-4, atol=1e-5)
+
+    def test_comes_back_from_disk_as_it_went(self, name: str, variant: str, tmp_path: Path) -> None:
+        model = made(name, {"variant": variant})
+        optimise(model)
+        said = save_model(tmp_path, model, name=name, config={"variant": variant}, task=TASK, info={"data_id": "d"})
+        loaded, info = load_model(tmp_path, Classifier)
+        assert info["task"] == said["task"] | {"classes": ["left", "right", "up"]}
+        assert Task(**info["task"]) == TASK
+        assert not loaded.training
+        assert torch.equal(score(loaded, clips()).logits, score(model.eval(), clips()).logits)
+
+    @pytest.mark.parametrize("length", [1, 2, 3, 13])
+    def test_another_length_works_or_is_refused_in_words(self, name: str, variant: str, length: int) -> None:
+        model = made(name, {"variant": variant}).eval()
+        if model.needs_flow and length == 1:
+            return  # there is no flow
+        found = tried(model, clips(1, length=length))
+        if isinstance(found, str):
+            assert re.search(rf"^{name} .*got {length}\b", found)
+        else:
+            assert found.shape == (1, 3)
+            assert found.isfinite().all()
+
+    def test_bfloat16_changes_little(self, name: str, variant: str) -> None:
+        model = made(name, {"variant": variant})
+        optimise(model)
+        model.eval()
+        with torch.no_grad():
+            exact = score(model, clips()).logits
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                rough = score(model, clips()).logits
+        assert rough.dtype == torch.float32
+        torch.testing.assert_close(rough.softmax(-1), exact.softmax(-1), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEverySearchSpace:
+    def test_every_value_builds_and_the_default_is_among_them(self, name: str) -> None:
+        space = ModelSpace.model_validate(zoo.search(name, "classify"))
+        default = zoo.config_of(name, {}, "classify")
+        for field, values in space.config.items():
+            assert isinstance(values, list)
+            assert len(set(values)) == len(values) > 1
+            assert getattr(default, field) in values
+            for value in values:
+                assert zoo.parameters(made(name, {field: value})) > 0
+        rates = space.train["learning_rate"]
+        assert isinstance(rates, UniformSpace)
+        assert rates.low <= 1e-3 <= 3e-3 <= rates.high
+
+    def test_impossible_values_and_changed_papers_are_refused(self, name: str) -> None:
+        with pytest.raises(UserError, match="no config field 'nothing_like_it'"):
+            made(name, {"nothing_like_it": 1})
+        with pytest.raises(UserError, match=f"{name}: width|filters"):
+            made(name, {"filters" if name in ("slow_fusion", "conv_rnn") else "width": 0})
+        for variant in zoo.variants(name, "classify"):
+            if variant != "default":
+                field = "filters" if name in ("slow_fusion", "conv_rnn") else "width"
+                with pytest.raises(UserError, match=f"{field} of variant {variant} are its source's"):
+                    made(name, {"variant": variant, field: 24 if field == "width" else 40})
+
+
+class TestZoo:
+    def test_a_name_may_be_of_both_kinds(self) -> None:
+        both = set(NAMES) & set(zoo.names())
+        assert {"late_fusion", "two_stream", "conv_rnn", "slowfast"} <= both
+        for kind, sort in (("predict", Predictor), ("classify", Classifier)):
+            assert isinstance(zoo.build("slowfast", {}, zoo.PLAIN_TASKS[kind], Model), sort)
+            assert zoo.is_trained("slowfast", kind)
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "complaint"),
+        [
+            ("c3d", "predict", "c3d classifies clips and does nothing else"),
+            ("copy_last", "classify", "copy_last predicts and does nothing else"),
+            ("c3", "classify", "did you mean 'c3d'"),
+            ("c3d", "clasify", "did you mean 'classify'"),
+        ],
+    )
+    def test_a_wrong_name_is_told(self, name: str, kind: str, complaint: str) -> None:
+        with pytest.raises(UserError, match=complaint):
+            zoo.module(name, kind)
+
+    def test_a_task_needs_two_classes(self) -> None:
+        with pytest.raises(UserError, match="two classes or more, and the task has 1"):
+            made("c3d", task=dataclasses.replace(TASK, classes=("one",)))
+
+    def test_a_model_of_the_other_kind_is_not_loaded(self, tmp_path: Path) -> None:
+        save_model(tmp_path, made("c3d"), name="c3d", config={}, task=TASK, info={})
+        with pytest.raises(UserError, match=r"classifies \(c3d\): give one that predicts"):
+            load_model(tmp_path)
+        assert isinstance(load_model(tmp_path, Model)[0], Classifier)
+
+    def test_a_model_that_predicts_says_nothing_of_classes(self, tmp_path: Path) -> None:
+        task = zoo.PLAIN_TASKS["predict"]
+        said = save_model(tmp_path, zoo.build("conv2d", {}, task), name="conv2d", config={}, task=task, info={})
+        assert "classes" not in said["task"]
+        assert Task(**said["task"]) == task
+        with pytest.raises(UserError, match="predicts"):
+            load_model(tmp_path, Classifier)
+
+
+class TestOrder:
+    def test_pooled_late_fusion_does_not_see_the_frames_order(self) -> None:
+        for config in ({"head": "pool"}, {"variant": "toy"}):
+            model = made("late_fusion", config)
+            optimise(model)
+            clip = clips()
+            shuffled = clip[:, torch.randperm(8)]
+            with torch.no_grad():
+                torch.testing.assert_close(model(shuffled).logits, model(clip).logits, rtol=0, atol=1e-5)
+
+    def test_single_frame_does_not_either_and_late_fusion_fc_does(self) -> None:
+        clip = clips()
+        backwards = clip.flip(1)
+        single, late = made("single_frame").eval(), made("late_fusion").eval()
+        torch.testing.assert_close(single(backwards).logits, single(clip).logits, rtol=0, atol=1e-5)
+        assert (late(backwards).logits - late(clip).logits).abs().max() > 1e-3
+
+    def test_averaged_scores_are_the_mean_of_the_parts_beliefs(self) -> None:
+        said = made("single_frame").train()(clips())
+        assert len(said.auxiliary) == 8
+        beliefs = torch.stack([logits.softmax(-1) for logits in said.auxiliary])
+        torch.testing.assert_close(said.logits.softmax(-1), beliefs.mean(dim=0))
+
+
+@pytest.mark.parametrize("name", SPATIOTEMPORAL)
+class TestNonLocal:
+    def test_a_block_just_inserted_changes_nothing_and_learns(self, name: str) -> None:
+        plain = made(name)
+        with_block = made(name, {"nonlocal_after": [SPATIOTEMPORAL[name]]})
+        missing, unexpected = with_block.load_state_dict(plain.state_dict(), strict=False)
+        assert not unexpected
+        assert missing
+        assert all("attend" in parameter for parameter in missing)
+        with torch.no_grad():
+            before, after = (score(model.eval(), clips()).logits for model in (plain, with_block))
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-5)
+        assert set(missing) <= optimise(with_block)
+
+    def test_a_stage_that_is_not_there_is_named(self, name: str) -> None:
+        with pytest.raises(UserError, match=f"{name} has no stage 'stage9' for nonlocal_after: .*there are stage1"):
+            made(name, {"nonlocal_after": "stage9"})
+
+    def test_stages_may_be_a_list_or_a_line(self, name: str) -> None:
+        line, listed = (
+            zoo.config_of(name, {"nonlocal_after": stages}, "classify")
+            for stages in ("stage1, stage2", ["stage1", "stage2"])
+        )
+        assert line == listed
+
+
+class TestRecurrent:
+    @pytest.mark.parametrize("features", ["2d", "3d"])
+    @pytest.mark.parametrize("outputs", ["many_to_one", "many_to_many"])
+    def test_cnn_lstm_reads_both_kinds_of_features(self, features: str, outputs: str) -> None:
+        model = made("cnn_lstm", {"features": features, "outputs": outputs})
+        assert optimise(model) == {parameter for parameter, _ in model.named_parameters()}
+        assert len(score(model.train(), clips()).auxiliary) == (8 if outputs == "many_to_many" else 0)
+
+    def test_frozen_features_stay_as_they_are(self) -> None:
+        model = made("cnn_lstm", {"frozen": True})
+        before = {name: tensor.clone() for name, tensor in model.look.state_dict().items()}
+        reached = optimise(model)
+        assert reached
+        assert not any(name.startswith("look.") for name in reached)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.look.state_dict().items())
+        assert zoo.parameters(model) < sum(p.numel() for p in model.parameters())
+
+    @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+    def test_conv_rnn_has_three_cells(self, cell: str) -> None:
+        model = made("conv_rnn", {"cell": cell})
+        assert optimise(model) == {parameter for parameter, _ in model.named_parameters()}

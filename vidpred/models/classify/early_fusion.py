@@ -1,0 +1,128 @@
+"""Early fusion: the frames, stacked on the channel axis, go through a 2D network; time is gone after its first layer.
+
+After Karpathy et al. 2014, https://research.google/pubs/large-scale-video-classification-with-convolutional-neural-networks/
+The first layer has weights of its own for every moment: what it learned of one it does not know of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
+from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
+from vidpred.models.blocks.scales import Down, widths
+from vidpred.models.blocks.scoring import mlp, only_default, pooled
+from vidpred.models.blocks.toys import Toy
+from vidpred.models.checks import between
+from vidpred.types import Classifier, Scores, Task
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a sweep may vary."""
+
+    variant: Literal["default", "paper", "toy"] = "default"
+    """`default`, the paper's network for frames of 170x170, or the lecture's toy."""
+    width: int = 32
+    """Channels at the finest scale; the next ones have twice, three times … as many."""
+    scales: int = 3
+    """Resolutions: that of folded pixels, half of it …"""
+    depth: int = 1
+    """Convolutions at each scale."""
+    hidden: int = 64
+    """Features between the maps' averages and the scores."""
+    dropout: float = 0.0
+    """Share of those features that is left out while training."""
+    fold: int = 2
+    """So many pixels a side become the channels of one; 1 keeps the full resolution."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be built.
+
+        Raises:
+            UserError: a field is out of range.
+        """
+        for field in ("width", "depth", "hidden", "fold"):
+            between("early_fusion", field, getattr(self, field), 1)
+        between("early_fusion", "scales", self.scales, 1, 6)
+        between("early_fusion", "dropout", self.dropout, 0, 0.95)
+        only_default("early_fusion", self)
+
+
+SEARCH = {
+    "config": {"width": [16, 32, 64], "scales": [2, 3, 4], "depth": [1, 2], "dropout": [0.0, 0.2, 0.5]},
+    "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
+}
+"""What a sweep may try, as under `tune.models` of params.yaml."""
+MADE_FOR = {"paper": (10, 170, 487), "toy": (20, 64, 2)}
+"""Of the variants: frames, rows and columns, classes."""
+
+
+class EarlyFusion(Classifier):
+    """Clips of the task's length, frames of any size."""
+
+    def __init__(self, config: Config, task: Task) -> None:
+        super().__init__()
+        self.config = config
+        self.length = task.context
+        each = widths(config.width, config.scales)
+        self.look = Down(task.context * task.channels * config.fold**2, each, config.depth)
+        self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
+
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
+        """See `Classifier.forward`.
+
+        Raises:
+            UserError: another T than the one it was built for.
+        """
+        check_length("early_fusion", clip, self.length)
+        folded = fold_pixels(standardise(clip), self.config.fold, 2 ** (self.config.scales - 1))
+        return Scores(self.score(pooled(self.look(folded.flatten(1, 2))[-1])).float())
+
+
+class Published(Classifier):
+    """Clips of the task's length, frames that leave something after three poolings."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.length = task.context
+        self.look = Convolutions(task.context * task.channels)
+        self.score = fully_connected(FEATURES, len(task.classes))
+
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
+        """See `Classifier.forward`.
+
+        Raises:
+            UserError: another T than the one it was built for.
+        """
+        check_length("early_fusion", clip, self.length)
+        maps = self.look(standardise(clip).flatten(1, 2).unsqueeze(2))  # one moment of many channels
+        return Scores(self.score(maps.flatten(1)).float())
+
+
+class Drawn(Classifier):
+    """The lecture's toy; clips of the task's length, frames of any size."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.length = task.context
+        self.net = Toy("early", task.context, task.channels, len(task.classes))
+
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
+        """See `Classifier.forward`.
+
+        Raises:
+            UserError: another T than the one it was built for.
+        """
+        check_length("early_fusion", clip, self.length)
+        return Scores(self.net(clip))
+
+
+def build(config: Config, task: Task) -> Classifier:
+    """An `EarlyFusion`, the paper's or the toy, for a task."""
+    if config.variant == "paper":
+        return Published(task)
+    return Drawn(task) if config.variant == "toy" else EarlyFusion(config, task)
