@@ -15,6 +15,8 @@ import typer
 
 from vidpred.commands import predict as predicting
 from vidpred.commands.cluster import cluster_app
+from vidpred.commands.serve import EPILOG as SERVE_EPILOG
+from vidpred.commands.serve import serve
 from vidpred.errors import UserError
 
 STAGES = {
@@ -133,6 +135,9 @@ def ui(
     from vidpred.commands.ui import serve
 
     serve(port=port)
+
+
+app.command(epilog=SERVE_EPILOG)(serve)
 
 
 @app.command(epilog="Examples: `vidpred sync`; `MLFLOW_TRACKING_URI=https://mlflow.example.org vidpred sync`")
