@@ -19,7 +19,7 @@ from vidpred.cli import STAGES
 from vidpred.config import Params
 
 HEAVY = ("cv2", "jinja2", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "ray", "sklearn", "torch")
-COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard")
+COMMANDS = ("predict", "models", "doctor", "summary", "clean", "ui", "check", "data", "leaderboard", "serve")
 ROOT = str(Path(__file__).parents[1])
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

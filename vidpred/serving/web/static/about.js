@@ -1,0 +1,83 @@
+// The model's card and the leaderboard: words from elsewhere, shown as text and nothing else.
+
+const byId = (id) => document.getElementById(id);
+const LONGEST = 400;
+const DEEPEST = 4;
+
+const words = (value) => {
+  const text = typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(4))) : String(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
+};
+
+function node(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+const plain = (value) => value === null || typeof value !== "object";
+
+function shown(value, depth) {
+  if (plain(value)) return node("span", value === null ? "–" : words(value));
+  if (Array.isArray(value)) {
+    if (value.every(plain)) return node("span", words(value.map(words).join(", ") || "–"));
+    const list = node("div");
+    value.slice(0, 30).forEach((one) => list.append(shown(one, depth + 1)));
+    return list;
+  }
+  if (depth >= DEEPEST) return node("span", "…");
+  return facts(value, depth + 1);
+}
+
+function facts(values, depth = 0) {
+  const list = node("dl", undefined, "facts");
+  for (const [name, value] of Object.entries(values).slice(0, 60)) {
+    const item = node("dd");
+    item.append(shown(value, depth));
+    list.append(node("dt", name.replaceAll("_", " ")), item);
+  }
+  return list;
+}
+
+// What most people want to know, then all of it.
+export function showCard(model, card) {
+  const first = {
+    "served as": model.id,
+    network: model.network,
+    "looks at": `${model.context} frames of ${model.width} × ${model.height}${model.fps ? `, ${words(model.fps)} a second` : ""}`,
+    weights: `sha256 ${model.weights}…`,
+    "taken up": new Date(1000 * model.since).toLocaleString(),
+  };
+  if (model.problem) first["newer version"] = `not served: ${model.problem}`;
+  const all = node("details");
+  all.append(node("summary", "All that is known of it"), facts(card));
+  byId("card").replaceChildren(facts(first), all);
+}
+
+const number = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+const percent = (value) => (value === null ? "–" : `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)} %`);
+
+export function showBoard(rows) {
+  byId("board").hidden = byId("board-link").hidden = rows.length === 0;
+  if (!rows.length) return;
+  const head = node("tr");
+  ["model", "PD", "gain over copy_last", "95 %", "PSNR, dB", "SSIM", "parameters"].forEach((title, i) => {
+    const cell = node("th", title, i ? "number" : "");
+    cell.scope = "col";
+    head.append(cell);
+  });
+  const body = rows.map((row) => {
+    const line = node("tr", undefined, row.kind === "baseline" ? "baseline" : "");
+    const name = node("th", row.name);
+    name.scope = "row";
+    const between = row.gain_low === null ? "–" : `${percent(row.gain_low)} to ${percent(row.gain_high)}`;
+    const cells = [number(row.perceptual_distance, 2), percent(row.gain), between, number(row.psnr_db, 2), number(row.ssim, 4), row.parameters === null ? "–" : row.parameters.toLocaleString()];
+    line.append(name, ...cells.map((text) => node("td", text, "number")));
+    return line;
+  });
+  const [thead, tbody] = [node("thead"), node("tbody")];
+  thead.append(head);
+  tbody.append(...body);
+  byId("board-table").replaceChildren(thead, tbody);
+}
