@@ -88,6 +88,10 @@ bench-train: $(INSTALLED) ## how fast training is, beside the same networks in p
 bench-tune: $(INSTALLED) ## what a sweep costs beside its trials: some twenty minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.tune $(BENCH)
 
+.PHONY: bench-serve
+bench-serve: $(INSTALLED) ## what the page's server answers under load, beside a plain one: some four minutes; BENCH=--quick
+	@$(BIN)/python -m benchmarks.serve $(BENCH)
+
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2
 
