@@ -33,6 +33,7 @@ def main() -> None:
         run_key=stage_key("train"),
         bench=bench,
         pictures=Path("data/evaluation/pictures"),
+        evaluation=Path("data/evaluation"),
     )
     write_json(Path("results/register/receipt.json"), receipt)
 

@@ -267,7 +267,7 @@ def test_download_of_every_form(home: Path, project: Project) -> None:
     assert len(of_registry) == 1
     folder = of_registry.pop()
     assert load_model(folder)[1]["weights_sha256"] == receipt["weights_sha256"]
-    assert {p.name for p in folder.iterdir()} == {"model.json", "model.safetensors"}
+    assert {p.name for p in folder.iterdir()} == {"card.json", "card.md", "model.json", "model.safetensors"}
     assert registry.download(str(project.model())) == project.model()
     with_code = next((home / "mlartifacts").rglob("MLmodel")).parent
     assert registry.download(str(with_code)) == with_code / "artifacts"

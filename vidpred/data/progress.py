@@ -10,6 +10,8 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = 3
 """Inputs of each reason that are named."""
+WORTH_A_BAR = 4_000_000
+"""Bytes; fewer are there before a bar is."""
 
 
 def tell_set_aside(examples: Iterable[tuple[str, str]], counts: Mapping[str, int], *, more: str) -> None:
@@ -43,3 +45,17 @@ def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def transfer(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows how many bytes of `total` have come, and how fast; what it gives is called with those that are new."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    shown = console.is_terminal and total >= WORTH_A_BAR
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda count: bar.advance(task, count)

@@ -20,10 +20,20 @@ from safetensors.torch import load, save
 import vidpred
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.models.bounds import shapes_of
 from vidpred.types import Classifier, Model, Predictor, Task
 
 WEIGHTS = "model.safetensors"
 INFO = "model.json"
+MOST_INFO_BYTES = 1_000_000
+"""Of model.json: ours has a few thousand."""
+MOST_FRAMES = 4096
+"""Of a context or horizon."""
+MOST_SIDE = 8192
+"""Pixels of a frame."""
+MOST_PIXELS = 1 << 28
+"""Of all frames of a context or horizon together."""
+MOST_CLASSES = 100_000
 M = TypeVar("M", bound=Model)
 
 
@@ -92,7 +102,7 @@ def load_model(folder: Path, of: type[Model] = Predictor) -> tuple[Model, dict[s
         UserError: a file is missing or damaged, the weights are not those of model.json, the zoo has no such model, or
             it does what `of` does not.
     """
-    info = _read_info(folder)
+    info = read_info(folder)
     task = task_from(info["task"], where=folder / INFO)
     classifies = task.kind == "classify"
     if not issubclass(Classifier if classifies else Predictor, of):
@@ -110,17 +120,25 @@ def load_model(folder: Path, of: type[Model] = Predictor) -> tuple[Model, dict[s
             f"{folder / WEIGHTS} is damaged or of another model (sha256 {found[:12]}…, {INFO} says "
             f"{str(info['weights_sha256'])[:12]}…): copy the model's folder again"
         )
-    if not isinstance(info["config"], dict):
-        raise UserError(f"the config in {folder / INFO} is no mapping: copy the model's folder again")
-    model: Model = zoo.build(info["name"], _without_pretrained(info["config"]), task, Model)
+    written = info.get("versions", {}).get("vidpred", "another version")
+    unfit = UserError(
+        f"the weights in {folder} do not fit this version's {info['name']}: they were written by vidpred "
+        f"{written!s:.50}, this is {vidpred.__version__}"
+    )
+    config = _without_pretrained(info["config"])
     try:
-        model.load_state_dict(load(weights))
-    except (SafetensorError, RuntimeError):
-        written = info.get("versions", {}).get("vidpred", "another version")
-        raise UserError(
-            f"the weights in {folder} do not fit this version's {info['name']}: "
-            f"they were written by vidpred {written}, this is {vidpred.__version__}"
-        ) from None
+        tensors = load(weights)
+    except SafetensorError:
+        raise unfit from None
+    if shapes_of(info["name"], config, task, weights_bytes=len(weights)) != {
+        key: tuple(tensor.shape) for key, tensor in tensors.items()
+    }:
+        raise unfit
+    model: Model = zoo.build(info["name"], config, task, Model)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        raise unfit from None
     return model.eval(), info
 
 
@@ -131,9 +149,23 @@ def task_from(fields: object, *, where: object = INFO) -> Task:
         UserError: fields are missing or unknown.
     """
     try:
-        return Task(**fields)  # type: ignore[arg-type]
+        task = Task(**fields)  # type: ignore[arg-type]
     except TypeError as error:
         raise UserError(f"the task in {where} is not one that this version knows ({error})") from None
+    most = {
+        "context": MOST_FRAMES, "horizon": MOST_FRAMES, "interval": MOST_FRAMES,
+        "height": MOST_SIDE, "width": MOST_SIDE, "channels": 3,
+    }  # fmt: skip
+    for name, limit in most.items():
+        value = getattr(task, name)
+        least = 0 if name == "horizon" and task.kind == "classify" else 1
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= limit:
+            raise UserError(f"the task in {where} has {name} {value!r:.30}: a model has {least} to {limit}")
+    if max(task.context, task.horizon) * task.height * task.width > MOST_PIXELS:
+        raise UserError(f"the task in {where} is of {task.height}x{task.width} pixels: more than a model can have")
+    if len(task.classes) > MOST_CLASSES or not all(isinstance(name, str) for name in task.classes):
+        raise UserError(f"the task in {where} has classes that are no names, or more than {MOST_CLASSES}")
+    return task
 
 
 def _without_pretrained(config: Mapping[str, object]) -> dict[str, object]:
@@ -141,19 +173,32 @@ def _without_pretrained(config: Mapping[str, object]) -> dict[str, object]:
     return {field: "" if field == "pretrained" else value for field, value in config.items()}
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
+def read_info(folder: Path) -> dict[str, Any]:
+    """What model.json says, of the form that it must have; whether the zoo has such a model is not asked.
+
+    Raises:
+        UserError: it is missing, too large, or of another form.
+    """
+    path = folder / INFO
     try:
-        info = json.loads((folder / INFO).read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MOST_INFO_BYTES + 1)
     except OSError as error:
-        raise UserError(
-            f"{folder / INFO} cannot be read ({error.strerror}): {folder} is no folder of a trained model"
-        ) from None
-    except ValueError:
-        raise UserError(f"{folder / INFO} is not JSON: copy the model's folder again") from None
-    wanted = ("name", "config", "task", "weights_sha256")
+        raise UserError(f"{path} cannot be read ({error.strerror}): {folder} is no folder of a trained model") from None
+    if len(text) > MOST_INFO_BYTES:
+        raise UserError(f"{path} is larger than the {MOST_INFO_BYTES:,} bytes that it may have")
+    try:
+        info = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is not JSON: copy the model's folder again") from None
+    wanted: dict[str, type] = {"name": str, "config": dict, "task": dict, "weights_sha256": str}
     missing = [key for key in wanted if not isinstance(info, dict) or key not in info]
     if missing:
-        raise UserError(f"{folder / INFO} lacks {', '.join(missing)}: copy the model's folder again")
+        raise UserError(f"{path} lacks {', '.join(missing)}: copy the model's folder again")
+    kinds = wanted | {"flow": dict, "versions": dict}
+    wrong = [key for key, kind in kinds.items() if key in info and not isinstance(info[key], kind)]
+    if wrong:
+        raise UserError(f"{path} is damaged: {', '.join(wrong)} of another kind than vidpred writes")
     whole: dict[str, Any] = info
     return whole
 

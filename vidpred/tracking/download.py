@@ -6,23 +6,32 @@ Only these files are fetched, and their sha256 checked; code that lies beside th
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from vidpred import workspace
+from vidpred.config import FlowParams
+from vidpred.data.progress import transfer
 from vidpred.errors import UserError
-from vidpred.models.files import INFO, WEIGHTS
+from vidpred.models.files import INFO, WEIGHTS, read_info, task_from
 from vidpred.tracking import store
+from vidpred.tracking.artifacts import Place, find_place, free_room
+from vidpred.tracking.card import CARD, MOVING, STRIP, TEXT, read_card
 from vidpred.tracking.package import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+log = logging.getLogger(__name__)
 
 IDENTITY_TAG = "vidpred.identity"
 """Of a version: weights, name, config and task; models without weights share a sha256."""
@@ -38,10 +47,23 @@ _RUNS_URI = re.compile(r"^runs:/(?P<run>\w+)/(?P<path>.+)$")
 FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/FOLDER, or a local folder"
 
 
-def download(model: str) -> Path:
-    """The folder of a model; what comes from a registry is kept in a cache, so that its weights come once.
+@dataclass(frozen=True)
+class Found:
+    """Where the files of a model are."""
 
-    The cache goes by what model.json says, not by the address: a run may write its model again.
+    source: str
+    """URI of their folder."""
+    name: str | None = None
+    """Of the registered model; None: it is a run's."""
+    version: str | None = None
+    """Of it."""
+
+
+def download(model: str) -> Path:
+    """The folder of a model and, where it has one, its card; what comes from a registry is kept in a cache, so that its
+    weights come once.
+
+    The cache goes by what model.json and the card say, not by the address: a run may write its model again.
 
     Args:
         model: One of `FORMS`, or `models:/NAME/latest`.
@@ -49,58 +71,101 @@ def download(model: str) -> Path:
     Raises:
         UserError: there is no such model, version, alias, run or folder, MLflow does not answer, or a file is damaged.
     """
-    if not re.match(r"^\w+:/", model):
+    if not is_uri(model):
         return _local(Path(model).expanduser())
+    return bring(resolve(model).source, model)
+
+
+def is_uri(model: str) -> bool:
+    """Whether a model is to be looked for in a registry, not in a folder."""
+    return re.match(r"^\w+:/", model) is not None
+
+
+def resolve(model: str) -> Found:
+    """What an address of a registry means now: an alias moves, a version stays.
+
+    Args:
+        model: One of `FORMS` but a folder.
+
+    Raises:
+        UserError: it has no such form, there is no such model, or MLflow does not answer.
+    """
     if not (_MODELS_URI.match(model) or _RUNS_URI.match(model)):
         raise UserError(f"{model} names no model: give {FORMS}")
-    uri = store.tracking_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():  # asking would make one
-        raise UserError(f"{model} is not here: there is no registry in {uri} yet; {_make_it()}")
-    client = store.connect()
-    source = _source(client, model)
+    if not store.exists():  # asking would make it
+        raise UserError(f"{model} is not here: there is no registry in {store.tracking_uri()} yet; {_make_it()}")
+    return _find(store.connect(), model)
+
+
+def bring(source: str, model: str) -> Path:
+    """The folder in the cache of what lies behind a source.
+
+    Args:
+        source: As in `Found`.
+        model: What it is called in messages.
+
+    Raises:
+        UserError: as `download`.
+    """
+    place = find_place(source)
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=cache) as temporary:
         part = Path(temporary) / "model"
-        fetch(source, part, [INFO])
-        folder = cache / workspace.file_sha256(part / INFO)[:24]
-        if not (folder / INFO).is_file():
-            fetch(source, part, [WEIGHTS])
+        part.mkdir()
+        place.bring(INFO, part)
+        _bring_card(place, part, [CARD])
+        folder = cache / _key(part)
+        if not _is_whole(folder):
+            check_info(part, model)
+            needed = place.sizes[WEIGHTS] or 0
+            free_room(cache, needed)
+            with transfer(f"fetching {model}", needed) as advance:
+                place.bring(WEIGHTS, part, advance)
             _check(part, model)
+            if (part / CARD).is_file():
+                _bring_card(place, part, [TEXT, STRIP, MOVING])
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 part.rename(folder)
             except OSError:  # another process has just put it there
-                if not (folder / INFO).is_file():
+                if not _is_whole(folder):
                     raise
     return folder
 
 
-def fetch(source: str, into: Path, names: Collection[str]) -> None:
-    """Copies files of a model from where a registry keeps them.
+def _bring_card(place: Place, part: Path, names: list[str]) -> None:
+    """A card that cannot be read is told of and left out: the model is as good without it."""
+    for name in names:
+        if name not in place.sizes:
+            continue
+        try:
+            place.bring(name, part)
+            if name == CARD:
+                read_card(part)
+        except store.StoreError:
+            raise
+        except UserError as error:
+            log.warning("left out: %s", str(error).replace(f"{part}/", ""))
+            (part / name).unlink(missing_ok=True)
 
-    Args:
-        source: URI of the folder that MLflow calls the model's source.
-        into: Made if missing.
-        names: Those to copy; one that is not there is left out.
 
-    Raises:
-        UserError: the model's two files are not there.
-    """
-    from mlflow.artifacts import download_artifacts, list_artifacts
+def _key(part: Path) -> str:
+    """Over the files that say what the others are."""
+    told = [workspace.file_sha256(part / name) for name in (INFO, CARD) if (part / name).is_file()]
+    return told[0][:24] if len(told) == 1 else workspace.digest(told)[:24]
 
-    uri = store.tracking_uri()
-    into.mkdir(parents=True, exist_ok=True)
-    with store.explained(f"the files of {source} cannot be fetched"):
-        for base in (f"{source}/{ARTIFACTS}", source):
-            there = {PurePosixPath(f.path).name for f in list_artifacts(artifact_uri=base, tracking_uri=uri) or []}
-            if {WEIGHTS, INFO} <= there:
-                for name in sorted(there & set(names)):
-                    got = Path(download_artifacts(artifact_uri=f"{base}/{name}", dst_path=str(into), tracking_uri=uri))
-                    if got != into / name:
-                        shutil.copyfile(got, into / name)
-                return
-    raise UserError(f"{source} has no {WEIGHTS} and {INFO}: it is no model of vidpred, or its files were deleted")
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the cache has a model, undamaged."""
+    if not (folder / INFO).is_file():
+        return False
+    try:
+        _check(folder, "the copy in the cache")
+    except UserError as error:
+        log.warning("%s: it is fetched again", error)
+        return False
+    return True
 
 
 def find(client: MlflowClient, name: str, identity: str) -> ModelVersion | None:
@@ -109,14 +174,13 @@ def find(client: MlflowClient, name: str, identity: str) -> ModelVersion | None:
     return min(found, key=lambda version: int(version.version), default=None)
 
 
-def _source(client: MlflowClient, model: str) -> str:
-    """URI of the folder behind a models:/ or runs:/ URI."""
+def _find(client: MlflowClient, model: str) -> Found:
     from mlflow.exceptions import MlflowException
 
     where = store.display(store.tracking_uri())
     try:
         if run := _RUNS_URI.match(model):
-            return f"{client.get_run(run['run']).info.artifact_uri}/{run['path'].strip('/')}"
+            return Found(f"{client.get_run(run['run']).info.artifact_uri}/{run['path'].strip('/')}")
         parts = _MODELS_URI.match(model)
         assert parts is not None, model
         name, version = parts["name"], parts["version"]
@@ -125,7 +189,7 @@ def _source(client: MlflowClient, model: str) -> str:
         elif version == "latest":
             numbers = [int(v.version) for v in client.search_model_versions(f"name = '{name}'")]
             version = str(max(numbers, default=0))
-        return str(client.get_model_version_download_uri(name, version))
+        return Found(str(client.get_model_version_download_uri(name, version)), name, str(version))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise UserError(f"{model} cannot be looked up in {where}: {store.reason(error)}") from None
@@ -191,14 +255,48 @@ def _local(folder: Path) -> Path:
 
 
 def _check(folder: Path, model: str) -> None:
-    """Whether the weights are those that model.json tells of."""
+    """Whether the weights are those that model.json tells of, and a model is what it describes.
+
+    Raises:
+        UserError: not so.
+    """
+    said = check_info(folder, model)["weights_sha256"]
     try:
-        said = json.loads((folder / INFO).read_bytes())["weights_sha256"]
         found = workspace.file_sha256(folder / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{model} holds no whole model: {WEIGHTS} and {INFO} must be there and readable") from None
+    except OSError:
+        raise UserError(_not_whole(model)) from None
     if said != found:
         raise UserError(f"{model} is damaged: its {WEIGHTS} is not what its {INFO} tells of")
+
+
+def check_info(folder: Path, model: str) -> dict[str, Any]:
+    """What model.json says, if it can be a model's of this version: nothing is built yet.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        info = read_info(folder)
+        task_from(info["task"])
+        FlowParams(**info.get("flow") or {})
+        fps = info.get("fps")
+        if not (fps is None or (isinstance(fps, int | float) and 0 < fps <= 1000)):
+            raise UserError(f"{INFO} says {fps!r:.50} frames per second")
+        if info.get("fit", "crop") not in ("crop", "pad", "stretch"):
+            raise UserError(f"{INFO} says fit {info['fit']!r:.50}")
+    except ValidationError:
+        raise UserError(f"{model} is not for this version: its {INFO} asks for a flow that it does not know") from None
+    except UserError as error:
+        if not (folder / INFO).is_file():
+            raise UserError(_not_whole(model)) from None
+        raise UserError(f"{model} cannot be used: {str(error).replace(f'{folder}/', '')}") from None
+    except TypeError:
+        raise UserError(_not_whole(model)) from None
+    return info
+
+
+def _not_whole(model: str) -> str:
+    return f"{model} holds no whole model: {WEIGHTS} and {INFO} must be there and readable"
 
 
 def _cache() -> Path:

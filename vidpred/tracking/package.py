@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import vidpred
 from vidpred.models import zoo
 from vidpred.models.files import INFO, WEIGHTS, task_from
@@ -28,7 +30,16 @@ _ALWAYS = ("__init__.py", "py.typed", "types.py", "records.py", "errors.py", "mo
 _FLOW = ("data/__init__.py", "data/flow.py")
 
 
-def package(model_folder: Path, out: Path, *, info: Mapping[str, Any], seen: Mapping[str, Any], run_id: str) -> None:
+def package(
+    model_folder: Path,
+    out: Path,
+    *,
+    info: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    card: Path,
+    example: np.ndarray,
+    run_id: str,
+) -> None:
     """Writes the folder.
 
     Args:
@@ -36,10 +47,12 @@ def package(model_folder: Path, out: Path, *, info: Mapping[str, Any], seen: Map
         out: Must not exist.
         info: What its model.json says.
         seen: What goes to `seen.json`.
+        card: Folder of the card's files, which go beside the weights.
+        example: uint8 (1, T, H, W, 3), frames that it may be given: its input example.
         run_id: The MLflow run that it belongs to.
     """
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary, warnings.catch_warnings():
-        # MLflow finds fault with its own type hints, and wants an example beside the signature, which costs seconds
+        # MLflow finds fault with its own type hints
         warnings.simplefilter("ignore")
         from mlflow.models import Model
         from mlflow.models.model import MLMODEL_FILE_NAME
@@ -59,9 +72,15 @@ def package(model_folder: Path, out: Path, *, info: Mapping[str, Any], seen: Map
                 "seen": str(staged / SEEN),
             },
             signature=_signature(info["task"]),
+            input_example=example,
             pip_requirements=requirements(flow=flow),
             mlflow_model=Model(run_id=run_id),
         )
+        for name in ("input_example.json", "serving_input_example.json"):  # MLflow gives each number a line
+            path = out / name
+            path.write_text(json.dumps(json.loads(path.read_bytes()), separators=(",", ":")))
+        for path in sorted(card.iterdir()):
+            shutil.copyfile(path, out / ARTIFACTS / path.name)
         _forget_sources(out / MLMODEL_FILE_NAME)
     for cache in list(out.rglob("__pycache__")):
         shutil.rmtree(cache)
@@ -102,7 +121,6 @@ def _copy_code(into: Path, *, flow: bool) -> None:
 
 
 def _signature(task: Mapping[str, Any]) -> Any:
-    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 

@@ -9,21 +9,29 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from vidpred import workspace
+from vidpred.data.clips import make_batch, read_windows
 from vidpred.errors import UserError
-from vidpred.models.files import INFO, WEIGHTS, load_model
+from vidpred.models.files import INFO, WEIGHTS, load_model, task_from
 from vidpred.tracking import store
-from vidpred.tracking.download import IDENTITY_TAG, download, fetch, find
+from vidpred.tracking.artifacts import fetch
+from vidpred.tracking.card import write_card
+from vidpred.tracking.card_facts import make_card
+from vidpred.tracking.card_text import as_markdown
+from vidpred.tracking.download import IDENTITY_TAG, download, find
 from vidpred.tracking.gate import CHALLENGER, CHAMPION, Bench, Decision, decide, seen_by
-from vidpred.tracking.package import SEEN, package
+from vidpred.tracking.package import ARTIFACTS, SEEN, package
 from vidpred.tracking.runs import Tracker
 from vidpred.training.figures import verdict
+from vidpred.types import Window, to_uint8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +44,8 @@ log = logging.getLogger(__name__)
 SHA_TAG = "vidpred.weights_sha256"
 DECISION_TAG = "vidpred.decision"
 REASON_TAG = "vidpred.reason"
+CARD_TAG = "vidpred.card"
+"""A digest of the version's card."""
 AGAINST_TAG = "vidpred.against"
 """The champion that a version was held against, as JSON."""
 
@@ -43,7 +53,16 @@ _PATIENCE_SECONDS = 60
 """A server may take longer over an upload than over a figure."""
 
 
-def register(model_folder: Path, *, name: str, run_key: str, bench: Bench, pictures: Path) -> dict[str, Any]:
+def register(
+    model_folder: Path,
+    *,
+    name: str,
+    run_key: str,
+    bench: Bench,
+    pictures: Path,
+    evaluation: Path | None = None,
+    more_tags: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Makes a version of a trained model, unless there is one, and decides its alias.
 
     Its training run gets the figures on test and the pictures, each time.
@@ -54,6 +73,8 @@ def register(model_folder: Path, *, name: str, run_key: str, bench: Bench, pictu
         run_key: Of the training run; it is made, with all of metrics.jsonl, where the store was away while training.
         bench: The model's scores, and all that the champion's are computed from.
         pictures: Folder of what the model predicted on test.
+        evaluation: Folder of the tables of `evaluate`, for the card; None: it tells neither of rollouts nor of motion.
+        more_tags: Of the version, beside those that are set here.
 
     Returns:
         The receipt; the same again as long as the evaluation and the champion are the same. It depends on the registry
@@ -71,15 +92,22 @@ def register(model_folder: Path, *, name: str, run_key: str, bench: Bench, pictu
         version = find(client, name, identity)
         present = _by_alias(client, name, CHAMPION)
         decision = _decide(client, version, present, bench)
-        tags = {tag: value[:5000] for tag, value in _tags(info, bench, decision).items()}
+        card = make_card(bench, evaluation)
+        tags = _tags(info, bench, decision) | {CARD_TAG: workspace.digest(card)} | dict(more_tags or {})
+        tags = {tag: value[:5000] for tag, value in tags.items()}
         test = {f"test_{key}": value for key, value in bench.metrics["test"][info["name"]].items()}
         told = {SHA_TAG: tags[SHA_TAG], "data_id": tags["vidpred.data_id"]}
         with Tracker.open(stage="train", key=run_key, params={"model": info["name"]}, tags=told, required=True) as run:
             run.mirror(model_folder / "metrics.jsonl")
             run.figures(test)
             run.artifact(pictures, "pictures")
-            if version is None:
-                version = _create(client, run, model_folder, info, name=name, bench=bench, tags=tags)
+            with _card_folder(card, pictures) as folder:
+                if version is None:
+                    version = _create(client, run, model_folder, info, name=name, bench=bench, tags=tags, card=folder)
+                elif version.tags.get(CARD_TAG) != tags[CARD_TAG]:  # judged anew
+                    _replace_card(client, version, folder)
+            if version.description != as_markdown(card):
+                client.update_model_version(name, version.version, as_markdown(card))
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
         _apply(client, version, decision)
@@ -139,6 +167,7 @@ def _create(
     name: str,
     bench: Bench,
     tags: dict[str, str],
+    card: Path,
 ) -> ModelVersion:
     """Uploads the packaged model to the training run and makes a version of it."""
     from mlflow.exceptions import MlflowException
@@ -147,7 +176,15 @@ def _create(
     run_id = str(run.run_id)
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
         packaged = Path(temporary) / "model"
-        package(model_folder, packaged, info=info, seen=seen_by(bench.shards, bench.split), run_id=run_id)
+        package(
+            model_folder,
+            packaged,
+            info=info,
+            seen=seen_by(bench.shards, bench.split),
+            card=card,
+            example=_example(bench),
+            run_id=run_id,
+        )
         run.artifact(packaged, folder)
     try:
         client.create_registered_model(name, description="Predicts the next frames of a clip. Made by vidpred.")
@@ -156,6 +193,34 @@ def _create(
             raise
     source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
     return client.create_model_version(name, source, run_id=run_id, tags=tags)
+
+
+@contextmanager
+def _card_folder(card: Mapping[str, Any], pictures: Path) -> Iterator[Path]:
+    """The card's files."""
+    with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
+        write_card(Path(temporary), card, pictures)
+        yield Path(temporary)
+
+
+def _replace_card(client: MlflowClient, version: ModelVersion, card: Path) -> None:
+    """Puts a card in the place of a version's own."""
+    source = str(version.source)
+    run_id, folder = str(version.run_id), source.rpartition("/artifacts/")[2]
+    if client.get_run(run_id).info.artifact_uri == source.removesuffix(f"/{folder}"):
+        client.log_artifacts(run_id, str(card), f"{folder}/{ARTIFACTS}")
+
+
+def _example(bench: Bench) -> np.ndarray:
+    """The context of the first test window: uint8 (1, T, H, W, 3)."""
+    task = task_from(bench.info["task"])
+    first = bench.windows.iloc[0]
+    clip = next(row for row, clip in enumerate(bench.shards.clips) if clip.id == first["clip"])
+    window = Window(clip, int(first["start"]))
+    frames = read_windows(bench.shards, [window], count=task.context + task.horizon, interval=task.interval)
+    batch = make_batch(frames, context=task.context, between=task.between)
+    example: np.ndarray = to_uint8(batch.context).movedim(-3, -1).numpy()
+    return example
 
 
 def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVersion | None, bench: Bench) -> Decision:
@@ -168,7 +233,7 @@ def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVe
         folder = Path(temporary)
         try:
             source = client.get_model_version_download_uri(present.name, present.version)
-            fetch(source, folder, [WEIGHTS, INFO, SEEN])
+            fetch(source, folder, {WEIGHTS: True, INFO: True, SEEN: False})
         except store.StoreError:
             raise
         except UserError as error:

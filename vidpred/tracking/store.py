@@ -39,6 +39,12 @@ def tracking_uri() -> str:
     return chosen or f"sqlite:///{_home() / 'mlflow.db'}"
 
 
+def exists() -> bool:
+    """Whether there is a store, or a server to ask; a database file that is not there would be made by asking."""
+    uri = tracking_uri()
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
+
 def artifact_root() -> Path:
     """Where artifacts go when the store is the default SQLite file; a server decides for itself."""
     return _home() / "mlartifacts"
