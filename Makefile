@@ -92,6 +92,10 @@ bench-tune: $(INSTALLED) ## what a sweep costs beside its trials: some twenty mi
 bench-serve: $(INSTALLED) ## what the page's server answers under load, beside a plain one: some four minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.serve $(BENCH)
 
+.PHONY: bench-predict
+bench-predict: $(INSTALLED) ## how fast prediction is, one and many, beside what one would do instead: some five minutes; BENCH=--quick
+	@$(BIN)/python -m benchmarks.predict $(BENCH)
+
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2
 

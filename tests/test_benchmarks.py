@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import material, steps, train, tune
+from benchmarks import material, predict, steps, train, tune
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
 from vidpred.config import load_params
@@ -43,6 +43,15 @@ def test_a_benchmark_of_training_gives_figures(name: str, tmp_path: Path) -> Non
         assert row.value is not None or "bfloat16" in row.note
         assert row.value is None or (math.isfinite(row.value) and row.value >= 0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["warm", "plain", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cold", "folder"))]
+)
+def test_a_benchmark_of_prediction_gives_figures(name: str, tmp_path: Path) -> None:
+    rows = predict.measure(predict.Setting(tmp_path, repeats=1, predictions=1, files=4), [name])
+    assert {row.name for row in rows} == {name}
+    assert all(row.value is not None and math.isfinite(row.value) and row.value > 0 for row in rows)
 
 
 def test_a_plain_model_that_computes_something_else_voids_the_benchmark(

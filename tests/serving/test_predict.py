@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import vidpred
 from tests.serving.clips import SIDE, clip, inside, moving_on, read
 from vidpred.data import encode, launch, media
 from vidpred.errors import UserError
@@ -196,6 +199,35 @@ def test_frames_in_memory(model: str) -> None:
         predictor.predict(clip(2), 1)
     with pytest.raises(ValueError, match="expected uint8"):
         predictor.predict(clip(9).astype(np.float32), 1)
+
+
+def test_a_model_in_one_line_takes_frames_of_any_size_where_that_is_wanted(folder: Path, model: str) -> None:
+    predictor = vidpred.load(model, device="cpu")
+    assert (predictor.predict(clip(9), steps=4) == clip(13)[9:]).all()
+    wide = clip(9, width=48).repeat(2, axis=1).repeat(2, axis=2)  # 64x96: cropped at both sides, then halved
+    with pytest.raises(ValueError, match="resize=True brings them to that size"):
+        predictor.predict(wide, steps=4)
+    encode.write_mp4(folder / "wide.mp4", wide, 10, crf=0)
+    read_back = media.decode(folder / "wide.mp4", height=64, width=96, ffmpeg=launch.ffmpeg_binary())
+    as_file = media.decode(folder / "wide.mp4", height=SIDE, width=SIDE, ffmpeg=launch.ffmpeg_binary())
+    found = predictor.predict(read_back, steps=4, resize=True)
+    assert found.shape == (4, SIDE, SIDE, 3)
+    assert abs(found.astype(int) - predictor.predict(as_file, steps=4)).max() <= 3  # yuv and RGB round differently
+    with pytest.raises(ValueError, match="RGB from 0 to 255"):
+        predictor.predict(wide.astype(np.float32), steps=4, resize=True)
+    with pytest.raises(UserError, match="torch has no device tpu here: take auto or cpu"):
+        vidpred.load(model, device="tpu")
+
+
+def test_prediction_with_a_local_model_imports_nothing_heavy_but_torch(folder: Path, model: str) -> None:
+    encode.write_gif(folder / "cat.gif", clip(6), 10)
+    code = (
+        "import sys; from vidpred.serving.predict import predict_files; from pathlib import Path; "
+        f"assert predict_files({model!r}, [Path('cat.gif')], frames=1) == 0; "
+        "print(sorted({'mlflow', 'ray', 'pandas', 'matplotlib', 'cv2', 'torchmetrics', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 
 def test_many_clips_in_memory_at_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

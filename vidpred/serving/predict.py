@@ -35,6 +35,7 @@ from vidpred.serving.pipeline import worked_through
 from vidpred.serving.plan import PD, PSNR, Plan, beside
 from vidpred.serving.predictor import FramePredictor
 from vidpred.serving.sources import Source, collect
+from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def predict_files(
             failed = len(sources.problems)
             if left:
                 models = {name: FramePredictor.load(name, device=device) for name in names}
+                _share_cores()
                 plan = _plan(models, frames, side_by_side=side_by_side, heatmap=heatmap, fps=fps)
                 failed += _work(plan, left, list(models), several=sources.several)
     if sources.several:
@@ -123,6 +125,14 @@ def _plan(
         return Filling(models, again=side_by_side or judged, heat=heatmap, fps=fps)
     truth: Truth = "needed" if side_by_side else "if there" if judged else "none"
     return Continuing(models, frames or FRAMES, truth=truth, heat=heatmap, fps=fps)
+
+
+def _share_cores() -> None:
+    """Half of the cores for torch, the others for ffmpeg: torch's threads spin while they wait for each other, and
+    crawl where they have to share cores."""
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // 2)))
 
 
 def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bool) -> int:
