@@ -35,6 +35,7 @@ _PROBLEMS: dict[int, str] = {
     408: "The upload took too long to arrive.",
     413: "The upload is too large.",
     422: "The file is no GIF or video, is damaged or too short, or a field has a value that makes no sense.",
+    503: "The server cannot do its work, such as for a full disk.",
     429: "Too many uploads are under way: try again after `Retry-After` seconds.",
 }
 _NAME_LENGTH = 80
@@ -81,7 +82,7 @@ def make_router(settings: Settings, shelf: Shelf, service: Service, meters: Mete
                     "video/mp4": {"schema": {"type": "string", "format": "binary"}},
                 },
             },
-            **problems(400, 401, 403, 404, 408, 413, 422, 429),
+            **problems(400, 401, 403, 404, 408, 413, 422, 429, 503),
         },
     )
     async def predict(

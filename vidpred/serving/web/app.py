@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from vidpred import __version__
+from vidpred.errors import UserError
 from vidpred.serving.web import api, pages
 from vidpred.serving.web.door import Door, Key
 from vidpred.serving.web.intake import Intake, TooMuch
@@ -90,6 +91,11 @@ def _explain(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         told = (f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in error.errors())
         return Refusal(422, "invalid", "; ".join(told)[:1000]).response()
+
+    @app.exception_handler(UserError)
+    async def unable(_: Request, error: UserError) -> Response:
+        log.error("%s", error)  # a full disk or the like: it may name folders of this machine
+        return Refusal(503, "unable", "the server cannot do this just now: its log says why").response()
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:

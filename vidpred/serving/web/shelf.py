@@ -7,7 +7,6 @@ new ones are broken. Weights and model.json are all that is read: code that lies
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ import numpy as np
 from vidpred.errors import UserError
 from vidpred.models.files import INFO
 from vidpred.serving.predictor import FramePredictor
+from vidpred.tracking.card import read_card
 from vidpred.tracking.download import download
 from vidpred.workspace import file_sha256
 
@@ -58,8 +58,6 @@ class Place:
         """Why the newest version is not served, or is not known; empty where all is well."""
         self.checked = time.time()
         """When it was last asked for."""
-        self.stale = False
-        """Whether what is served may not be the newest."""
 
 
 class Shelf:
@@ -108,10 +106,14 @@ class Shelf:
         """What those get who do not choose."""
         return next(iter(self.places.values()))
 
+    def look(self) -> None:
+        """Asks what each name means now, and takes up what is new."""
+        for place in self.places.values():
+            self._look(place)
+
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_seconds):
-            for place in self.places.values():
-                self._look(place)
+            self.look()
 
     def _look(self, place: Place) -> None:
         try:
@@ -167,19 +169,10 @@ def _titles(addresses: Sequence[str]) -> dict[str, str]:
 
 
 def facts(loaded: Loaded) -> dict[str, Any]:
-    """What is known of a model: its card where it has one, else what its model.json tells. Untrusted words."""
-    card = _card(loaded.folder)
-    return card if card else {key: value for key, value in loaded.info.items() if _plain(value)}
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / "card.json"
+    """What is known of a model: its `card`, or None, and what its `model.json` tells. A stranger's words."""
     try:
-        found = json.loads(path.read_bytes()) if path.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool | dict | list)
+        card = read_card(loaded.folder)
+    except UserError as error:
+        log.warning("%s", error)
+        card = {}
+    return {"card": card or None, "model": loaded.info}
