@@ -233,7 +233,8 @@ leaderboard_app = typer.Typer(
     help="Train every model under one budget, judge all on one list of test windows, and write the page. What is done "
     "is kept: after Ctrl-C the same command goes on.",
     epilog="Examples: `vidpred leaderboard --steps 300 --seeds 2`; `vidpred leaderboard --minutes 10 --models "
-    "warpmix,convlstm`; `vidpred leaderboard submit models:/vidpred@champion`",
+    "warpmix,convlstm`; `vidpred leaderboard --steps 150 --tuned results/tune/best.yaml`; `vidpred leaderboard submit "
+    "models:/vidpred@champion`",
     invoke_without_command=True,
     rich_markup_mode="rich",
 )
@@ -262,6 +263,13 @@ def leaderboard(
         ),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, max=256, help="Processes. Default: one a core.")] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BEST_YAML",
+            help="One more row: what a sweep found best (results/tune/best.yaml), with the same steps, seeds and windows.",
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
     if context.invoked_subcommand is not None:
@@ -273,7 +281,7 @@ def leaderboard(
     raise typer.Exit(
         hold_leaderboard(
             models=listed(models, "--models"), steps=steps, minutes=minutes, seeds=seeds,
-            rates=numbers(rates, "--rates"), jobs=jobs, output=output,
+            rates=numbers(rates, "--rates"), jobs=jobs, output=output, tuned=tuned,
         )
     )  # fmt: skip
 

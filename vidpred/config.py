@@ -232,8 +232,10 @@ TrainField = Literal[
     "learning_rate", "weight_decay", "batch_size", "warmup_steps", "clip_norm", "ema_decay", "auxiliary_weight",
     "discriminator_rate", "unroll_steps", "unroll_share", "motion_share", "loss.l1", "loss.mse", "loss.charbonnier",
     "loss.perceptual", "loss.gdl", "loss.laplacian", "loss.l2_sum", "loss.gdl_sum", "loss.kl", "loss.adversarial",
+    "augment.flip", "augment.transpose", "augment.reverse", "augment.colour", "augment.stride", "augment.translate",
 ]  # fmt: skip
-"""Of `train`, what a trial may have otherwise; `loss.gdl` is the weight of that loss, the others stay."""
+"""Of `train`, what a trial may have otherwise; `loss.gdl` is the weight of that loss, the others stay; 0 leaves it
+out."""
 Objective = Literal["perceptual_distance", "operations", "latency_ms"]
 
 
@@ -467,6 +469,7 @@ class TrainParams(Section):
         for field, value in changes.items():
             section, _, name = field.partition(".")
             values[section] = values[section] | {name: value} if name else value
+        values["loss"] = {name: weight for name, weight in values["loss"].items() if weight != 0}
         return values
 
     @model_validator(mode="after")

@@ -31,6 +31,8 @@ def tune(**models: object) -> TuneParams:
         ),
         ({"conv2d": {"train": {"warmup_steps": {"low": 1, "high": 9}}}}, r"warmup_steps may be 4\.05.*valid integer"),
         ({"conv2d": {"train": {"ema_decay": [0.9, 1.0]}}}, r"ema_decay may be 1\.0.*less than 1"),
+        ({"conv2d": {"train": {"augment.stride": [1, 0]}}}, r"augment\.stride may be 0.*greater than or equal to 1"),
+        ({"conv2d": {"train": {"loss.gdl": [-1.0, 0.5]}}}, r"loss\.gdl may be -1\.0.*greater than 0"),
     ],
 )  # fmt: skip
 def test_an_impossible_space_is_an_error_before_anything_starts(models: dict, said: str, params: Params) -> None:
@@ -44,6 +46,17 @@ def test_a_sound_space_is_none(params: Params) -> None:
         "train": {"batch_size": [2, 4], "loss.gdl": {"low": 0.1, "high": 1.0, "log": True}},
     }
     check_space(tune(conv3d=space, copy_last={}), params.train, TASK)
+
+
+def test_a_trial_may_leave_a_loss_out_and_augment_otherwise(params: Params) -> None:
+    space = {"train": {"loss.gdl": [0, 0.25], "loss.l1": [0, 1.0], "augment.colour": [True, False]}}
+    check_space(tune(conv2d=space), params.train, TASK)
+    changed = params.train.changed({"loss.gdl": 0, "augment.colour": False})
+    assert changed.loss == {"perceptual": 1.0}
+    assert not changed.augment.colour
+    assert changed.augment.flip == params.train.augment.flip
+    with pytest.raises(UserError, match="loss is empty"):
+        check_space(tune(conv2d={"train": {"loss.perceptual": [0]}}), params.train.changed({"loss.gdl": 0}), TASK)
 
 
 def test_a_range_with_a_step_has_these_values_only() -> None:

@@ -37,6 +37,7 @@ def hold_leaderboard(
     rates: Sequence[float] | None,
     jobs: int | None,
     output: Path | None,
+    tuned: Path | None = None,
 ) -> int:
     """Trains and judges what is asked for, writes the files and prints the table; returns the exit code.
 
@@ -44,11 +45,13 @@ def hold_leaderboard(
         UserError: not in a project, no data, or an option that makes no sense.
     """
     root, out = find_root(), _folder(output)
-    plan = make_plan(root, models=models, steps=steps, minutes=minutes, seeds=seeds, rates=rates or RATES, jobs=jobs)
+    plan = make_plan(
+        root, models=models, steps=steps, minutes=minutes, seeds=seeds, rates=rates or RATES, jobs=jobs, tuned=tuned
+    )
     total = jobs_of(plan)
     log.info(
-        "%s, %s each, %s, %s: %s in %s",
-        counted(len(plan.models), "model"), plan.budget, counted(len(plan.rates), "learning rate"),
+        "%s%s, %s each, %s, %s: %s in %s",
+        counted(len(plan.models), "model"), f" and {plan.tuned.name}" if plan.tuned else "", plan.budget, counted(len(plan.rates), "learning rate"),
         counted(plan.seeds, "seed"), counted(total, "training and judgement", "trainings and judgements"),
         counted(plan.jobs, "process", "processes"),
     )  # fmt: skip
@@ -93,7 +96,9 @@ def command_of(plan: Plan, models: Sequence[str]) -> str:
     minutes = plan.params.train.minutes
     budget = f"--steps {plan.params.train.steps}" if minutes is None else f"--minutes {minutes:g}"
     chosen = f" --models {','.join(models)}" if models else ""
-    return f"vidpred leaderboard {budget} --seeds {plan.seeds} --rates {','.join(f'{r:g}' for r in plan.rates)}{chosen}"
+    rates = ",".join(f"{rate:g}" for rate in plan.rates)
+    tuned = f" --tuned {plan.tuned.path}" if plan.tuned else ""
+    return f"vidpred leaderboard {budget} --seeds {plan.seeds} --rates {rates}{chosen}{tuned}"
 
 
 def listed(text: str | None, option: str) -> list[str]:
@@ -134,13 +139,17 @@ def show(board: Board, *, marked: str = "") -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in board.standing.rows:
         if row.means:
-            style = "bold" if row.name == marked else "dim" if row.kind == "baseline" else ""
+            style = "bold" if row.name == marked or row.kind == "tuned" else "dim" if row.kind == "baseline" else ""
             table.add_row(*_cells(row, references), style=style)
     console = Console(highlight=False)
     console.print(table)
     for row in board.standing.rows:
         if row.error:
             console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
+    if (tuned := board.standing.tuned) and board.standing.outdone:
+        console.print(
+            f"{tuned.name} {board.standing.verdict}; it is {tuned.note}", style="bold", markup=False, soft_wrap=True
+        )
     console.print(
         f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over {references[0]} "
         f"and {references[1]}, ✓: the whole 95 % interval is above zero; edges: their contrast, of that of the last "

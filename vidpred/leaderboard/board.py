@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ def facts_of(bench: Bench, command: str) -> dict[str, Any]:
         "data_id": bench.data.shards.data_id,
         "device": str(bench.device),
         "command": command,
+        "tuned": None if plan.tuned is None else asdict(plan.tuned) | {"rate": plan.tuned.rate},
     }
 
 
@@ -141,7 +142,8 @@ def write_board(bench: Bench, out: Path) -> Board:
 
 def _track(standing: Standing, facts: Mapping[str, Any], paths: Sequence[Path]) -> None:
     """One run for the leaderboard, and one below it for each row; found again where they are there already."""
-    key = digest([facts["list_id"], facts["budget"], facts["seeds"], facts["rates"]])[:16]
+    asked = [facts[name] for name in ("list_id", "budget", "seeds", "rates")]
+    key = digest([*asked, facts["tuned"]] if facts.get("tuned") else asked)[:16]
     told = {name: facts[name] for name in ("budget", "seeds", "rates", "list_id", "windows")}
     tags = {"data_id": str(facts["data_id"])}
     with Tracker.open(stage="leaderboard", key=key, params=told, tags=tags) as run:

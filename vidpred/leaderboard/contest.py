@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from vidpred.models import zoo
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["trained", "baseline", "submitted"]
+Kind = Literal["trained", "tuned", "baseline", "submitted"]
 
 
 @dataclass
@@ -96,7 +96,9 @@ def hold(plan: Plan, *, tick: Callable[[], None] = lambda: None) -> list[Entry]:
 
 def jobs_of(plan: Plan) -> int:
     """Trainings and judgements of a plan."""
-    return len(plan.baselines) + len(plan.models) * (len(plan.rates) + plan.seeds - 1 + plan.seeds)
+    rest = plan.seeds - 1 + plan.seeds
+    tuned = len(plan.tuned_rates) + rest if plan.tuned else 0
+    return len(plan.baselines) + len(plan.models) * (len(plan.rates) + rest) + tuned
 
 
 class _Contest:
@@ -122,6 +124,9 @@ class _Contest:
                 cost[name] = zoo.operations(zoo.build(name, {}, task), task)
             except UserError as error:
                 self._fail(name, str(error))
+        if tuned := self.plan.tuned:
+            self.entries[tuned.name] = Entry(tuned.name, "tuned", tuned.model, note=tuned.note)
+            jobs += [Run(tuned.model, 0, rate, tuned=True) for rate in self.plan.tuned_rates]
         for name in sorted(cost, key=cost.__getitem__, reverse=True):
             jobs += [Run(name, 0, rate) for rate in self.plan.rates]
         return jobs
@@ -132,26 +137,26 @@ class _Contest:
         self.tick()
         self._tell(job, outcome)
         if isinstance(job, Run) and not isinstance(outcome, Failure):
-            self.entries[job.model].runs.append(Path(outcome["folder"]).parent.name)
+            self.entries[job.row].runs.append(Path(outcome["folder"]).parent.name)
         if isinstance(job, Judgement):
             return self._judged(job, outcome)
         if job.seed == 0:
             return self._rate_tried(job, outcome)
         if isinstance(outcome, Failure):
-            self._fail(job.model, f"seed {job.seed}: {outcome.reason}")
+            self._fail(job.row, f"seed {job.seed}: {outcome.reason}")
             return []
         return [self._to_judge(job, outcome)]
 
     def _rate_tried(self, job: Run, outcome: Outcome) -> Sequence[Job]:
         """Once all rates have been tried: the judgement of the best one, and the other seeds with it."""
-        entry, tried = self.entries[job.model], self._tried.setdefault(job.model, {})
+        entry, tried = self.entries[job.row], self._tried.setdefault(job.row, {})
         if isinstance(outcome, Failure):
             entry.rates[f"{job.rate:g}"] = None
             entry.error = outcome.reason
         else:
             entry.rates[f"{job.rate:g}"] = outcome["val_perceptual_distance"]
             tried[job.rate] = outcome
-        if len(entry.rates) < len(self.plan.rates):
+        if len(entry.rates) < len(self.plan.tuned_rates if job.tuned else self.plan.rates):
             return []
         finite = {rate: found["val_perceptual_distance"] for rate, found in tried.items()}
         finite = {rate: distance for rate, distance in finite.items() if math.isfinite(distance)}
@@ -160,15 +165,16 @@ class _Contest:
             return []
         entry.error = ""
         entry.rate = min(finite, key=finite.__getitem__)
-        others = [Run(job.model, seed, entry.rate) for seed in range(1, self.plan.seeds)]
-        return [self._to_judge(Run(job.model, 0, entry.rate), tried[entry.rate]), *others]
+        chosen = replace(job, rate=entry.rate)
+        others = [replace(chosen, seed=seed) for seed in range(1, self.plan.seeds)]
+        return [self._to_judge(chosen, tried[entry.rate]), *others]
 
     def _to_judge(self, run: Run, outcome: dict[str, Any]) -> Judgement:
-        entry = self.entries[run.model]
+        entry = self.entries[run.row]
         entry.members.append(
             Member(run.seed, score="", steps=outcome["steps"], clips_per_second=outcome["clips_per_second"])
         )
-        return Judgement(run.model, run.seed, outcome["folder"])
+        return Judgement(run.row, run.seed, outcome["folder"])
 
     def _judged(self, job: Judgement, outcome: Outcome) -> Sequence[Job]:
         entry = self.entries[job.name]

@@ -57,7 +57,10 @@ def render(standing: Standing, clips: Sequence[ShownClip], facts: Mapping[str, A
         rows=ranked,
         failed=[row for row in standing.rows if not row.means],
         clips=clips,
-        facts=facts,
+        facts={"tuned": None} | dict(facts),  # one that was held before there were such rows
+        tuned=standing.tuned,
+        outdone=standing.outdone,
+        verdict=standing.verdict,
         motion=standing.motion,
         worst_pd=max(row.means[PD] for row in ranked),
         references=standing.references,

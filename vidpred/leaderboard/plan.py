@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from vidpred.config import Params, TrainParams, load_params
 from vidpred.errors import UserError
+from vidpred.leaderboard.tuned import Tuned, read_tuned
 from vidpred.models import zoo
 from vidpred.training.figures import BASELINES
 from vidpred.types import Task
@@ -49,16 +50,29 @@ class Plan:
     """Where results are kept: `VIDPRED_HOME/leaderboard`."""
     jobs: int = 1
     """Processes."""
+    tuned: Tuned | None = None
+    """What a sweep found, as one more row."""
 
     @property
     def threads(self) -> int:
         """Threads of one training."""
         return self.params.resources.threads or max(1, cores() // self.jobs)
 
-    def train(self, *, seed: int, rate: float) -> TrainParams:
-        """`train` of one training."""
+    def train(self, *, seed: int, rate: float, tuned: bool = False) -> TrainParams:
+        """`train` of one training; `tuned`: with what the sweep chose."""
+        own = self.tuned.train if tuned and self.tuned else {}
         changes: dict[str, Any] = {"model": None, "config": {}, "seed": seed, "learning_rate": rate}
-        return TrainParams.model_validate(self.params.train.model_dump() | changes)
+        return self.params.train.changed(own | changes)
+
+    def config(self, *, tuned: bool) -> dict[str, Any]:
+        """The config of one training: the default, or what the sweep chose."""
+        return dict(self.tuned.config) if tuned and self.tuned else {}
+
+    @property
+    def tuned_rates(self) -> tuple[float, ...]:
+        """Learning rates of the tuned row: its own, else those of all."""
+        rate = self.tuned.rate if self.tuned else None
+        return self.rates if rate is None else (rate,)
 
     @property
     def references(self) -> tuple[str, str]:
@@ -83,6 +97,7 @@ def make_plan(
     steps: int | None = None,
     minutes: float | None = None,
     jobs: int | None = None,
+    tuned: Path | None = None,
 ) -> Plan:
     """The plan of a project.
 
@@ -94,9 +109,10 @@ def make_plan(
         steps: Budget of one training; None: that of params.yaml.
         minutes: The budget in minutes instead.
         jobs: Processes; None: one a core, or one where a GPU is used.
+        tuned: The best.yaml of a sweep, for one more row.
 
     Raises:
-        UserError: there is no data, no model of that name, or an impossible value.
+        UserError: there is no data, no model of that name, an impossible value, or no best.yaml.
     """
     for path in (root / "data/shards/meta.json", root / "data/split/split.parquet"):
         if not path.is_file():
@@ -134,21 +150,26 @@ def make_plan(
         rates=tuple(rates),
         folder=home(root) / "leaderboard",
         jobs=jobs or _side_by_side(params),
+        tuned=None
+        if tuned is None
+        else read_tuned(tuned, params, _task(params), equal_steps=params.train.minutes is None),
     )
 
 
 def _baselines(untrained: Sequence[str], params: Params) -> Iterator[str]:
     """Those that can do the task, without those that are meant for another one."""
-    kind, size = params.task.kind, params.transcode
-    task = Task(
-        params.task.context, params.task.horizon, size.height, size.width, interval=params.task.interval, kind=kind
-    )
+    kind, task = params.task.kind, _task(params)
     others = {name for names in BASELINES.values() for name in names} - set(BASELINES[kind])
     for name in untrained:
         with suppress(UserError):
             zoo.build(name, {}, task)
             if name not in others:
                 yield name
+
+
+def _task(params: Params) -> Task:
+    task, size = params.task, params.transcode
+    return Task(task.context, task.horizon, size.height, size.width, interval=task.interval, kind=task.kind)
 
 
 def _by_time(root: Path, params: Params) -> bool:

@@ -46,23 +46,30 @@ class Run:
     seed: int
     rate: float
     """Learning rate."""
+    tuned: bool = False
+    """With what the plan's sweep found, not the default."""
+
+    @property
+    def row(self) -> str:
+        """Name of the row that it is for."""
+        return f"{self.model} (tuned)" if self.tuned else self.model
 
     def __str__(self) -> str:
-        return f"{self.model}, seed {self.seed}, rate {self.rate:g}"
+        return f"{self.row}, seed {self.seed}, rate {self.rate:g}"
 
 
 def run_folder(bench: Bench, run: Run) -> Path:
     """Where a run is kept: a folder named by a hash over all that its weights depend on."""
     model = zoo.module(run.model)
-    config = asdict(zoo.config_of(run.model, {}))
-    train = bench.plan.train(seed=run.seed, rate=run.rate)
+    config = asdict(zoo.config_of(run.model, bench.plan.config(tuned=run.tuned)))
+    train = bench.plan.train(seed=run.seed, rate=run.rate, tuned=run.tuned)
     parts = {
         "model": run.model,
         "config": config,
         "train": train.model_dump(),
         "task": asdict(bench.data.task),
         "data": [bench.data.shards.data_id, bench.training_id],
-        "flow": bench.flow_id if _needs_flow(run.model, bench) else "",
+        "flow": bench.flow_id if _needs_flow(run, bench) else "",
         "code": code_digest(model.__name__, "vidpred.training.final"),
     }
     return bench.plan.folder / "runs" / digest(parts)[:16]
@@ -84,7 +91,8 @@ def train_run(bench: Bench, run: Run, should_stop: Callable[[], bool]) -> dict[s
         if (folder / RESULT).is_file():
             return _read(folder)
         torch.set_num_threads(bench.plan.threads)
-        choice = Choice(run.model, {}, bench.plan.train(seed=run.seed, rate=run.rate))
+        train = bench.plan.train(seed=run.seed, rate=run.rate, tuned=run.tuned)
+        choice = Choice(run.model, bench.plan.config(tuned=run.tuned), train)
         speeds: list[float] = []
 
         def note(_: Trainer, row: Row) -> None:
@@ -137,9 +145,9 @@ def quietly(path: Path) -> Iterator[None]:
             root.handlers, root.level = before, level
 
 
-def _needs_flow(name: str, bench: Bench) -> bool:
+def _needs_flow(run: Run, bench: Bench) -> bool:
     with torch.random.fork_rng(devices=[]):
-        return zoo.build(name, {}, bench.data.task).needs_flow
+        return zoo.build(run.model, bench.plan.config(tuned=run.tuned), bench.data.task).needs_flow
 
 
 def _read(folder: Path) -> dict[str, Any]:

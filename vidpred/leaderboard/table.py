@@ -6,7 +6,7 @@ In: entries, and where their scores are kept. Out: a table of rows, best PD firs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class Row:
     nothing moves; empty for that reference itself."""
     error: str = ""
     note: str = ""
+    outdone: Gain | None = None
+    """Of a default row beside a tuned one: the gain of the tuned one over it."""
+    outdone_surely: bool = False
+    """Whether that gain is a claim."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,23 @@ class Standing:
     """What gains are over."""
     motion: list[float]
     """The first reference's mean PD in each tenth of the windows."""
+
+    @property
+    def tuned(self) -> Row | None:
+        """The row of what a sweep found, where it has figures."""
+        return next((row for row in self.rows if row.kind == "tuned" and row.means), None)
+
+    @property
+    def outdone(self) -> list[Row]:
+        """The default rows that it is held against."""
+        return [row for row in self.rows if row.outdone is not None]
+
+    @property
+    def verdict(self) -> str:
+        """In words, how many of these it beats."""
+        sure, held = sum(row.outdone_surely for row in self.outdone), len(self.outdone)
+        which = f"{'each' if sure == held else sure} of {held} default{'s' * (held != 1)}"
+        return f"beats {which} with the whole 95 % interval above zero, pooled and macro"
 
 
 def make_rows(entries: Sequence[Entry], folder: Path, *, references: tuple[str, str], by_time: bool) -> Standing:
@@ -87,6 +108,7 @@ def make_rows(entries: Sequence[Entry], folder: Path, *, references: tuple[str, 
     scores = {entry.name: entry_scores(entry, folder) for entry in entries}
     windows = {name: mean_windows(found) for name, found in scores.items() if found}
     parts = by_motion_decile(windows, baseline=references[0])
+    tuned = next((entry.name for entry in entries if entry.kind == "tuned" and scores[entry.name]), None)
     rows = []
     for entry in entries:
         if not scores[entry.name]:
@@ -95,7 +117,11 @@ def make_rows(entries: Sequence[Entry], folder: Path, *, references: tuple[str, 
         gains = _gains(windows, entry.name, references, by_time=by_time)
         of_parts = parts.loc[parts["model"] == entry.name, "gain"]
         deciles = [None if np.isnan(g) else float(g) for g in of_parts]
-        rows.append(_row(entry, scores[entry.name], gains, deciles, crisp=_crisp(windows)))
+        row = _row(entry, scores[entry.name], gains, deciles, crisp=_crisp(windows))
+        if tuned and entry.kind == "trained":
+            over = paired(windows[tuned], windows[entry.name], by_time=by_time)
+            row = replace(row, outdone=over, outdone_surely=beats(over))
+        rows.append(row)
     return Standing(
         rows=sorted(rows, key=lambda row: (row.means.get(PD, np.inf), row.name)),
         references=references,
@@ -122,12 +148,16 @@ def _without_figures(entry: Entry) -> Row:
 def _gains(
     windows: dict[str, pd.DataFrame], name: str, references: tuple[str, str], *, by_time: bool
 ) -> dict[str, Gain]:
-    mine = windows[name]
     return {
-        other: paired_gain(mine[PD], windows[other][PD], mine["group"], blocks=mine["block"] if by_time else None)
+        other: paired(windows[name], windows[other], by_time=by_time)
         for other in references
         if other in windows and other != name
     }
+
+
+def paired(mine: pd.DataFrame, theirs: pd.DataFrame, *, by_time: bool) -> Gain:
+    """The gain in PD of one table of windows over another of the same windows."""
+    return paired_gain(mine[PD], theirs[PD], mine["group"], blocks=mine["block"] if by_time else None)
 
 
 def _crisp(windows: dict[str, pd.DataFrame]) -> float:
@@ -189,6 +219,12 @@ def flat(row: Row, references: Sequence[str]) -> dict[str, Any]:
             low, high = interval or (None, None)
             out |= {f"gain_{other}_{kind}": value, f"gain_{other}_{kind}_low": low, f"gain_{other}_{kind}_high": high}
         out[f"beats_{other}"] = row.beats.get(other)
+    if row.outdone is not None:
+        for kind in KINDS:
+            value, interval = gain_of(row.outdone, kind) or (None, None)
+            low, high = interval or (None, None)
+            out |= {f"tuned_gain_{kind}": value, f"tuned_gain_{kind}_low": low, f"tuned_gain_{kind}_high": high}
+        out["tuned_beats"] = row.outdone_surely
     out |= {"parameters": row.parameters, "operations": row.operations} if row.means else {}
     out |= {"train_clips_per_second": row.train_speed, "predict_clips_per_second": row.predict_speed}
     out |= {"steps": row.steps[1] if row.steps else None, "seeds": row.seeds, "learning_rate": row.rate}

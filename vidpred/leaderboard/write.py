@@ -52,6 +52,7 @@ def markdown(standing: Standing, facts: Mapping[str, Any]) -> str:
         LEGEND,
         "",
     ]
+    lines += tuned_beside_defaults(standing)
     failed = [row for row in rows if not row.means]
     if failed:
         lines += ["## Without figures", "", *(f"- `{row.name}`: {row.error}" for row in failed), ""]
@@ -60,6 +61,28 @@ def markdown(standing: Standing, facts: Mapping[str, Any]) -> str:
         lines += ["## Notes", "", *(f"- `{row.name}`: {' '.join([row.error, row.note]).strip()}" for row in partly), ""]
     lines += [f"Made by `{facts['command']}`.", ""]
     return "\n".join(lines)
+
+
+def tuned_beside_defaults(standing: Standing) -> list[str]:
+    """What a sweep found, held against each default; nothing where there is no such row."""
+    tuned = standing.tuned
+    if tuned is None or not standing.outdone:
+        return []
+    low, high = tuned.ranges[PD]
+    lines = [
+        f"## {tuned.name} beside the defaults",
+        "",
+        f"PD {tuned.means[PD]:.2f} ({low:.2f} to {high:.2f}); it {standing.verdict}. It is {tuned.note}",
+        "",
+        f"| default | PD ↓ | gain of {tuned.name}, pooled | macro | every seed better than its best |",
+        "|---|--:|--:|--:|---|",
+    ]
+    for row in standing.outdone:
+        best, worst = row.ranges[PD]
+        pooled, macro = (gain_cell(row.outdone, kind, row.outdone_surely) for kind in KINDS)
+        apart = "yes" if high < best else "no"
+        lines.append(f"| {row.name} | {row.means[PD]:.2f} ({best:.2f} to {worst:.2f}) | {pooled} | {macro} | {apart} |")
+    return [*lines, ""]
 
 
 def cells(place: int, row: Row, references: Sequence[str]) -> list[str]:

@@ -185,7 +185,7 @@ def _drawn(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[
     found = []
     for part, of_trials in given.items():
         for name in sorted({name for fields in of_trials.values() for name in fields}):
-            usual = defaults[part].get(name)
+            usual = defaults[part].get(name, 0 if name.startswith("loss.") else None)
             values = pd.Series([fields.get(name, usual) for fields in of_trials.values()], trials.index, dtype=object)
             place = f"{part}.{name}"
             found.append(Setting(place, values, _by_logarithm(values, model, place, params)))
@@ -196,8 +196,9 @@ def _by_logarithm(values: pd.Series[Any], model: str, place: str, params: Mappin
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
         return False
     space: Any = params["tune"].get("models", {}).get(model) or {}
-    for part in place.split("."):
-        space = space.get(part, {}) if isinstance(space, Mapping) else {}
+    part, _, name = place.partition(".")  # `loss.gdl` is one name
+    for key in (part, name):
+        space = space.get(key, {}) if isinstance(space, Mapping) else {}
     declared = isinstance(space, Mapping) and bool(space.get("log"))
     return declared or max(values) / min(values) >= LOG_RATIO
 

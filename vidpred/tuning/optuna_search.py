@@ -107,7 +107,7 @@ class Optuna:
         for place, (part, field, space) in self._places(name).items():
             section, _, key = field.partition(".")
             usual = defaults[part].get(section)
-            value = point[part].get(field, usual.get(key) if key and isinstance(usual, Mapping) else usual)
+            value = point[part].get(field, usual.get(key, 0) if key and isinstance(usual, Mapping) else usual)
             kind = _distribution(space)
             if not _contains(kind, value):
                 return None

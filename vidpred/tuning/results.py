@@ -125,6 +125,24 @@ def write(trials: pd.DataFrame, *, key: str, out: Path, best: Path, costs: Path)
     }
 
 
+def read_best(path: Path) -> dict[str, Any]:
+    """What `write` left in a best.yaml: `model`, `config`, `train`.
+
+    Raises:
+        UserError: there is no such file, or it is none.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        found = None
+    named = found if isinstance(found, Mapping) else {}
+    if not isinstance(named.get("model"), str) or not all(isinstance(named.get(k), Mapping) for k in ("config", "train")):
+        raise UserError(f"{path} is not what a sweep writes: it needs model, config and train")
+    return {name: named[name] for name in ("model", "config", "train")}
+
+
 def figures_of(chosen: Mapping[str, Any]) -> dict[str, float]:
     """The best trial's figures, for a summary."""
     figures = {"val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4)}

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from vidpred.cluster.contract import PastTrial, Suggester
 from vidpred.cluster.contract import Point as AnyPoint
 from vidpred.config import TrainParams, TuneParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.tuning.results import read_best
 from vidpred.tuning.space import Point, check_train, default, drawn, grid
 from vidpred.types import Task
 
@@ -82,8 +82,8 @@ class Members:
 
 def _value(train: TrainParams, field: str) -> Any:
     section, _, name = field.partition(".")
-    value = getattr(train, section)
-    return value[name] if name else value
+    value = train.model_dump()[section]
+    return value.get(name, 0) if name else value
 
 
 def warm_points(sources: Sequence[str], *, sweeps: Path, train: TrainParams, task: Task) -> list[Point]:
@@ -105,7 +105,10 @@ def warm_points(sources: Sequence[str], *, sweeps: Path, train: TrainParams, tas
             path = sweeps / source / "best.yaml"
         if not path.is_file():
             raise UserError(f"tune.warm_start names {source}, and there is neither such a file nor a sweep of that key")
-        point = _read(path)
+        try:
+            point = read_best(path)
+        except UserError as error:
+            raise UserError(f"tune.warm_start: {error}") from None
         try:
             zoo.operations(zoo.build(point["model"], point["config"], task), task)
         except UserError as error:
@@ -114,13 +117,3 @@ def warm_points(sources: Sequence[str], *, sweeps: Path, train: TrainParams, tas
         if point not in points:
             points.append(point)
     return points
-
-
-def _read(path: Path) -> Point:
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        found = None
-    if not isinstance(found, Mapping) or not {"model", "config", "train"} <= set(found):
-        raise UserError(f"tune.warm_start: {path} is not what a sweep writes: it needs model, config and train")
-    return {name: found[name] for name in ("model", "config", "train")}
