@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidpred.config import Params, TuneParams, UniformSpace
+from vidpred.config import ModelSpace, Params, TuneParams, UniformSpace
 from vidpred.errors import UserError
+from vidpred.models import zoo
 from vidpred.tuning.results import describe
-from vidpred.tuning.space import check_space, draw, grid
+from vidpred.tuning.space import check_space, complete, draw, grid
 from vidpred.types import Task
 
 TASK = Task(context=5, horizon=1, height=32, width=32)
@@ -27,12 +28,12 @@ def tune(**models: object) -> TuneParams:
         ({"conv2d": {"config": {"depth": {"low": 1.5, "high": 4}}}}, r"conv2d\.config\.depth may be 1\.5.*whole"),
         (
             {"conv2d": {"train": {"learning_rate": {"low": -1, "high": 1}}}},
-            r"tune\.models\.conv2d\.train\.learning_rate may be -1\.0, which is impossible: it must be greater than 0",
+            r"tune\.models\.conv2d\.train: learning_rate is -1\.0: it must be more than 0",
         ),
-        ({"conv2d": {"train": {"warmup_steps": {"low": 1, "high": 9}}}}, r"warmup_steps may be 4\.05.*valid integer"),
-        ({"conv2d": {"train": {"ema_decay": [0.9, 1.0]}}}, r"ema_decay may be 1\.0.*less than 1"),
-        ({"conv2d": {"train": {"augment.stride": [1, 0]}}}, r"augment\.stride may be 0.*greater than or equal to 1"),
-        ({"conv2d": {"train": {"loss.gdl": [-1.0, 0.5]}}}, r"loss\.gdl may be -1\.0.*greater than 0"),
+        ({"conv2d": {"train": {"warmup_steps": {"low": 1, "high": 9}}}}, r"train: warmup_steps is a range, which draws fractions: give a list"),
+        ({"conv2d": {"train": {"ema_decay": [0.9, 1.0]}}}, r"ema_decay is 1\.0: it must be less than 1"),
+        ({"conv2d": {"train": {"augment.stride": [1, 0]}}}, r"augment\.stride is 0: it must be at least 1"),
+        ({"conv2d": {"train": {"loss.gdl": [-1.0, 0.5]}}}, r"loss\.gdl is -1\.0: it must be more than 0"),
     ],
 )  # fmt: skip
 def test_an_impossible_space_is_an_error_before_anything_starts(models: dict, said: str, params: Params) -> None:
@@ -57,6 +58,20 @@ def test_a_trial_may_leave_a_loss_out_and_augment_otherwise(params: Params) -> N
     assert changed.augment.flip == params.train.augment.flip
     with pytest.raises(UserError, match="loss is empty"):
         check_space(tune(conv2d={"train": {"loss.perceptual": [0]}}), params.train.changed({"loss.gdl": 0}), TASK)
+
+
+def test_a_model_of_which_nothing_is_said_is_searched_as_its_file_proposes() -> None:
+    asked = tune(convlstm={}, conv2d={"config": {"depth": [2, 3]}}, copy_last={})
+    found = complete(asked, TASK).models
+    assert found["convlstm"] == ModelSpace.model_validate(zoo.search("convlstm"))
+    assert found["conv2d"] == asked.models["conv2d"]
+    assert found["copy_last"] == ModelSpace()
+    # less what the task has no room for: with two frames of context nothing looks at three
+    short = complete(tune(warpmix={}), Task(context=2, horizon=1, height=32, width=32)).models["warpmix"]
+    assert "frames" not in short.config
+    assert short.config["width"] == zoo.search("warpmix")["config"]["width"]
+    grid_of = asked.model_copy(update={"search": "grid"})
+    assert complete(grid_of, TASK) == grid_of  # it would have no end
 
 
 def test_a_range_with_a_step_has_these_values_only() -> None:

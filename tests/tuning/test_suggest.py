@@ -85,7 +85,7 @@ def test_the_best_of_earlier_sweeps_is_tried_first(params: Params, tmp_path: Pat
         ("{model: convlstm, config: {filtres: 4}, train: {}}", "is impossible here: convlstm has no config field"),
         (
             "{model: convlstm, config: {}, train: {batch_size: 0}}",
-            "is impossible here: it must be greater than or equal",
+            "is impossible here: batch_size is 0: it must be at least 1",
         ),
     ],
 )

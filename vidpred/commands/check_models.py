@@ -10,14 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
-from vidpred.config import ModelSpace, Params, Space, TrainParams, UniformSpace
+from vidpred.config import Params, Space, TrainParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.models import zoo
-from vidpred.problems import problems
 from vidpred.training.stages import planned
-from vidpred.tuning.space import check_space
+from vidpred.tuning.space import check_space, complete
 from vidpred.types import Predictor, Task
 
 
@@ -63,12 +61,10 @@ def check_models(path: Path, params: Params) -> None:
                 model = zoo.build(name, {}, task)
                 _fits(name, model, params.train, task)
                 _plan_of_a_trial(model, params)
-                place = f"{place}.train"
-                _replaced(space, params.train)
-            place = "tune.models"
-            check_space(params.tune, params.train, task)
+            place = ""
+            check_space(complete(params.tune, task), params.train, task)
         except UserError as error:
-            raise UserError(f"{path}: {place}: {str(error).removeprefix('tune.models.')}") from None
+            raise UserError(f"{path}: {place}{': ' * bool(place)}{error}") from None
 
 
 def _trained(name: str) -> None:
@@ -92,19 +88,6 @@ def _plan_of_a_trial(model: Predictor, params: Params) -> None:
         planned(model, params.tune.steps, params.train.stage_shares)
     except UserError as error:
         raise UserError(str(error).replace("raise train.steps", "raise tune.steps")) from None
-
-
-def _replaced(space: ModelSpace, train: TrainParams) -> None:
-    """Whether `train` takes what a trial may put into it."""
-    for field, values in space.train.items():
-        if field == "batch_size" and isinstance(values, UniformSpace) and values.step is None:
-            raise UserError("batch_size is a range, which draws fractions: give a list, such as [8, 16], or a step")
-        for value in _ends(values):
-            given = train.replaced({field: value})
-            try:
-                TrainParams.model_validate(given)
-            except ValidationError as error:
-                raise UserError(problems(error, TrainParams, given)) from None
 
 
 def _ends(space: Space) -> list[bool | int | float | str]:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from pydantic import ValidationError
 
 from vidpred.config import Params, TrainField, TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
-from vidpred.problems import problems
 from vidpred.tuning.results import read_best
+from vidpred.tuning.space import check_train
 from vidpred.types import Task
 
 
@@ -74,14 +73,15 @@ def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> 
     """
     found = read_best(path)
     model, config, train = str(found["model"]), dict(found["config"]), dict(found["train"])
+    where = f"--tuned {path} is impossible here"
     try:
         if not zoo.is_trained(model):
             raise UserError(f"{model} has nothing to train")
         with torch.random.fork_rng(devices=[]):
             zoo.operations(zoo.build(model, config, task), task)  # predicts once
-        changed = _changed(params.train, train)
     except UserError as error:
-        raise UserError(f"--tuned {path} is impossible here: {error}") from None
+        raise UserError(f"{where}: {error}") from None
+    changed = _changed(params.train, train, where=where)
     size = params.train.batch_size
     if equal_steps and changed.batch_size != size:
         raise UserError(
@@ -99,14 +99,12 @@ def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> 
     )
 
 
-def _changed(train: TrainParams, changes: Mapping[str, Any]) -> TrainParams:
+def _changed(train: TrainParams, changes: Mapping[str, Any], *, where: str) -> TrainParams:
     unknown = sorted(set(changes) - set(get_args(TrainField)))
     if unknown:
-        raise UserError(f"train.{unknown[0]} is none that a sweep may vary")
-    try:
-        return train.changed(changes)
-    except ValidationError as error:
-        raise UserError(problems(error, TrainParams, train.replaced(changes))) from None
+        raise UserError(f"{where}: train.{unknown[0]} is none that a sweep may vary")
+    check_train(train, changes, where=where)
+    return train.changed(changes)
 
 
 def _sweep_of(path: Path, model: str) -> str:

@@ -195,7 +195,7 @@ def _drawn(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[
 def _by_logarithm(values: pd.Series[Any], model: str, place: str, params: Mapping[str, Any]) -> bool:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
         return False
-    space: Any = params["tune"].get("models", {}).get(model) or {}
+    space: Any = params["tune"].get("models", {}).get(model) or zoo.search(model)
     part, _, name = place.partition(".")  # `loss.gdl` is one name
     for key in (part, name):
         space = space.get(key, {}) if isinstance(space, Mapping) else {}

@@ -57,7 +57,7 @@ class Board:
         entries = self._ledger.entries
         running = [n for n, e in entries.items() if e.status == "running"]
         rest = [n for n, e in entries.items() if e.status != "running"]
-        rest.sort(key=lambda n: _order(self._last.get(n, (math.nan, None))[0]))
+        rest.sort(key=lambda n: (entries[n].status == "failed", _order(self._last.get(n, (math.nan, None))[0])))
         shown = Table(box=box.SIMPLE_HEAD, title=self._title(len(running)), title_justify="left", expand=False)
         for name in ("trial", "model", "varied", "step", "PD", "gain", "state"):
             justify: Literal["left", "right"] = "right" if name in ("trial", "step", "PD", "gain") else "left"
@@ -109,7 +109,10 @@ def show_trials(trials: pd.DataFrame, *, most: int = 30) -> None:
     shown = Table(title="Trials, best first")
     for name in ("trial", "model", "varied", "steps", "val PD", "gain"):
         shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
-    for row in trials.sort_values("perceptual_distance", kind="stable")[:most].to_dict("records"):
+    order = trials.assign(failed=trials["status"] == "failed").sort_values(
+        ["failed", "perceptual_distance"], kind="stable"
+    )
+    for row in order[:most].to_dict("records"):
         shown.add_row(str(row["trial"]), row["model"], _varied(row), str(row["step"]), *_outcome(row))
     notes = [f"{len(trials) - most} more are in data/tune/trials.parquet"] if len(trials) > most else []
     if trials["val_gain"].isna().all():

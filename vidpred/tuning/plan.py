@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidpred.cluster.contract import Range, Search, Suggester
-from vidpred.config import Params, Space, TuneParams, UniformSpace
+from vidpred.config import ModelSpace, Params, Space, TrainParams, TuneParams, UniformSpace
 from vidpred.tuning.needs import gpu_bytes
-from vidpred.tuning.space import check_space
+from vidpred.tuning.space import check_space, complete
 from vidpred.tuning.suggest import Draws, First, Grid, Members, warm_points
 from vidpred.types import Task
+
+log = logging.getLogger(__name__)
 
 METRIC = "perceptual_distance"
 
@@ -35,9 +38,14 @@ def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
     Raises:
         UserError: the space is impossible, or `warm_start` names what is not there.
     """
-    tune, resources = params.tune, params.resources
+    tune, resources = complete(params.tune, task), params.resources
     check_space(tune, params.train, task)
-    suggester = _suggester(params)
+    for model, space in tune.models.items():
+        if space != params.tune.models[model]:
+            log.info("tune.models says nothing of %s: searched is what its file proposes, %s", model, _named(space))
+        elif space == ModelSpace():
+            log.warning("tune.models says nothing of %s: its default alone is tried", model)
+    suggester = _suggester(tune, params.train)
     if tune.warm_start:
         suggester = First(warm_points(tune.warm_start, sweeps=storage, train=params.train, task=task), suggester)
     search = Search(
@@ -62,16 +70,19 @@ def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
     return Plan(search, suggester)
 
 
-def _suggester(params: Params) -> Suggester:
-    tune = params.tune
+def _named(space: ModelSpace) -> str:
+    return ", ".join([*space.config, *space.train])
+
+
+def _suggester(tune: TuneParams, train: TrainParams) -> Suggester:
     if tune.population:
-        return Members(tune, params.train)
+        return Members(tune, train)
     if tune.search == "grid":
         return Grid(tune)
     if tune.search == "optuna":
         from vidpred.tuning.optuna_search import Optuna
 
-        return Optuna(tune, params.train)
+        return Optuna(tune, train)
     return Draws(tune)
 
 

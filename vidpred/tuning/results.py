@@ -88,8 +88,7 @@ def best_of(trials: pd.DataFrame) -> dict[str, Any]:
     Raises:
         UserError: none came to a result.
     """
-    good = trials[trials["perceptual_distance"].notna()]
-    good = good[good["status"] != "failed"] if (good["status"] != "failed").any() else good
+    good = trials[trials["perceptual_distance"].notna() & (trials["status"] != "failed")]
     if good.empty:
         reasons = sorted(set(trials["error"]) - {""})
         raise UserError(f"no trial came to a result: {'; '.join(reasons) or 'none was run'}")

@@ -9,16 +9,20 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import ValidationError
 
 from vidpred.config import ModelSpace, Space, TrainParams, TuneParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.problems import problems
 from vidpred.types import Task
 
 Point = dict[str, Any]
 """{"model": name, "config": fields of the model that differ from its default, "train": those of `train` that do}."""
 Value = bool | int | float | str
+_COUNTS = {"batch_size", "warmup_steps", "unroll_steps", "augment.stride", "augment.translate"}
+"""Fields of `train` that are whole numbers."""
 _WITHIN = 0.3819
 """Where a range is tried between its ends: what wants whole numbers is then told so."""
 
@@ -45,22 +49,62 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
                 except UserError as error:
                     raise UserError(f"{where}.config.{field} may be {value}, which is impossible: {error}") from None
         for field, values in space.train.items():
+            if field in _COUNTS and isinstance(values, UniformSpace) and values.step is None:
+                raise UserError(
+                    f"{where}.train: {field} is a range, which draws fractions: give a list, such as [8, 16], or a step"
+                )
             for value in _extremes(values):
-                check_train(train, {field: value}, where=f"{where}.train.{field} may be {value}, which is impossible")
+                check_train(train, {field: value}, where=f"{where}.train")
+
+
+def complete(tune: TuneParams, task: Task) -> TuneParams:
+    """With what a model's own file proposes (`SEARCH`) where `tune.models` says nothing of it.
+
+    A grid of that has no end, and a population wants to be told: there it remains the default alone.
+    """
+    if tune.search == "grid" or tune.population:
+        return tune
+    proposed = {
+        name: _proposed(name, task)
+        for name, space in tune.models.items()
+        if space == ModelSpace() and zoo.search(name)
+    }
+    return tune.model_copy(update={"models": tune.models | proposed})
+
+
+def _proposed(name: str, task: Task) -> ModelSpace:
+    """A model's `SEARCH`, less what is impossible for the task."""
+    space = ModelSpace.model_validate(zoo.search(name))
+    config = {}
+    for field, values in space.config.items():
+        possible = [value for value in _extremes(values) if _buildable(name, {field: value}, task)]
+        if isinstance(values, UniformSpace) and len(possible) == len(_extremes(values)):
+            config[field] = values
+        elif not isinstance(values, UniformSpace) and len(possible) > 1:
+            config[field] = possible
+    return space.model_copy(update={"config": config})
+
+
+def _buildable(name: str, config: Mapping[str, Any], task: Task) -> bool:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            zoo.build(name, config, task)
+    except UserError:
+        return False
+    return True
 
 
 def check_train(train: TrainParams, changes: Mapping[str, Any], *, where: str) -> None:
     """Makes sure that `train` can be so.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot; `where` is what its line begins with.
     """
+    given = train.replaced(changes)
     try:
-        train.changed(changes)
+        TrainParams.model_validate(given)
     except ValidationError as error:
-        problem = error.errors()[0]
-        told = str(problem.get("ctx", {}).get("error") or problem["msg"]).removeprefix("Input should be ")
-        raise UserError(f"{where}: it must be {told}" if "ctx" in problem else f"{where}: {told}") from None
+        raise UserError(f"{where}: {problems(error, TrainParams, given)}") from None
 
 
 def default(name: str) -> Point:
