@@ -267,7 +267,7 @@ def leaderboard(
         Path | None,
         typer.Option(
             metavar="BEST_YAML",
-            help="One more row: what a sweep found best (results/tune/best.yaml), with the same steps, seeds and windows.",
+            help="One more row: what a sweep found best (results/tune/best.yaml), under the same budget and seeds.",
         ),
     ] = None,
     output: Output = None,

@@ -51,8 +51,9 @@ def hold_leaderboard(
     total = jobs_of(plan)
     log.info(
         "%s%s, %s each, %s, %s: %s in %s",
-        counted(len(plan.models), "model"), f" and {plan.tuned.name}" if plan.tuned else "", plan.budget, counted(len(plan.rates), "learning rate"),
-        counted(plan.seeds, "seed"), counted(total, "training and judgement", "trainings and judgements"),
+        counted(len(plan.models), "model"), f" and {plan.tuned.name}" if plan.tuned else "", plan.budget,
+        counted(len(plan.rates), "learning rate"), counted(plan.seeds, "seed"),
+        counted(total, "training and judgement", "trainings and judgements"),
         counted(plan.jobs, "process", "processes"),
     )  # fmt: skip
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """The best configuration of a sweep as a row of its own, beside the default rows and under what they all get.
 
-In: the best.yaml that a sweep wrote. Out: a `Tuned`, checked: a model of the zoo, its config and its changes of `train`,
-where they come from, and what of them is otherwise than by default.
+In: the best.yaml that a sweep wrote. Out: a `Tuned`, checked: a model of the zoo, its config and its changes of
+`train`, where they come from, and what of them is otherwise than by default.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ class Tuned:
         whose = f"sweep {self.sweep}" if self.sweep else "a sweep that left no summary beside it"
         rate = () if self.rate is None else (f"learning rate {self.rate:.3g}",)
         told = "; ".join([*self.differs, *rate]) or "nothing"
-        return (
-            f"the best configuration of {whose} ({self.path}), chosen on validation; it differs from the default in {told}."
-        )
+        return f"the best of {whose} ({self.path}), chosen on validation; it differs from the default in {told}."
 
 
 def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> Tuned:

@@ -137,7 +137,9 @@ def read_best(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         found = None
     named = found if isinstance(found, Mapping) else {}
-    if not isinstance(named.get("model"), str) or not all(isinstance(named.get(k), Mapping) for k in ("config", "train")):
+    if not isinstance(named.get("model"), str) or not all(
+        isinstance(named.get(k), Mapping) for k in ("config", "train")
+    ):
         raise UserError(f"{path} is not what a sweep writes: it needs model, config and train")
     return {name: named[name] for name in ("model", "config", "train")}
 

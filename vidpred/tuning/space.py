@@ -65,9 +65,7 @@ def complete(tune: TuneParams, task: Task) -> TuneParams:
     if tune.search == "grid" or tune.population:
         return tune
     proposed = {
-        name: _proposed(name, task)
-        for name, space in tune.models.items()
-        if space == ModelSpace() and zoo.search(name)
+        name: _proposed(name, task) for name, space in tune.models.items() if space == ModelSpace() and zoo.search(name)
     }
     return tune.model_copy(update={"models": tune.models | proposed})
 
@@ -75,7 +73,7 @@ def complete(tune: TuneParams, task: Task) -> TuneParams:
 def _proposed(name: str, task: Task) -> ModelSpace:
     """A model's `SEARCH`, less what is impossible for the task."""
     space = ModelSpace.model_validate(zoo.search(name))
-    config = {}
+    config: dict[str, Space] = {}
     for field, values in space.config.items():
         possible = [value for value in _extremes(values) if _buildable(name, {field: value}, task)]
         if isinstance(values, UniformSpace) and len(possible) == len(_extremes(values)):
