@@ -156,8 +156,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Inside, a folder is read: others may read it too, `locked` waits, and `in_use` says so."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
 def in_use(folder: Path) -> bool:
-    """Whether a process holds the folder's lock, as `locked` takes it."""
+    """Whether a process holds the folder's lock, as `locked` or `shared` takes it."""
     import fcntl
 
     lock = folder / ".lock"

@@ -25,7 +25,7 @@ class Record:
     def started(self, number: int, point: Point, *, trial_id: str, resources: Mapping[str, float]) -> None:
         assert resources["CPU"] > 0
         assert int(trial_id) == number
-        known = {"point": point, "reports": [], "checkpoint": None}
+        known = {"point": point, "reports": [], "checkpoint": None, "changes": []}
         self.trials.setdefault(number, known)["status"] = "running"
         self._note("started", number)
 
@@ -41,7 +41,9 @@ class Record:
         self._note("reported", number)
 
     def changed(self, number: int, point: Point, *, taken_from: int, step: int, checkpoint: str | None) -> None:
-        self.trials[number] |= {"point": point, "checkpoint": checkpoint, "changed_at": step}
+        trial = self.trials[number]
+        change = {"step": step, "taken_from": taken_from, "before": trial["point"], "point": point}
+        self.trials[number] |= {"point": point, "checkpoint": checkpoint, "changes": [*trial["changes"], change]}
         self._note("changed", number)
 
     def ended(self, number: int, status: Status, reason: str) -> None:

@@ -101,6 +101,26 @@ def test_work_that_a_process_holds_is_left_alone(home: Path) -> None:
     assert not (home / "tune/0123456789abcdef").exists()
 
 
+def test_what_jobs_were_brought_or_left_goes_once_nobody_uses_it(home: Path) -> None:
+    old = (time.time() - 7200,) * 2
+    for name in ("split-aa", "split-bb", "split-cc"):
+        (home / "inputs" / name / "split").mkdir(parents=True)
+        (home / "inputs" / name / "whole").touch()
+        if name != "split-cc":  # which a job has begun with just now
+            os.utime(home / "inputs" / name / "whole", old)
+    current = f"tune-{clean.current_key(Path(), 'tune')}"
+    for name in (current, "tune-0123456789abcdef"):
+        (home / "remote" / name).mkdir(parents=True)
+    for name, when in (("results-old", old), ("results-new", None)):
+        (home / name).mkdir()
+        os.utime(home / name, when)
+    with workspace.shared(home / "inputs/split-bb"), workspace.shared(home / "inputs/split-bb"):
+        clean_home(dry_run=False, yes=True)
+    assert {path.name for path in home.glob("inputs/*")} == {"split-bb", "split-cc"}
+    assert {path.name for path in home.glob("remote/*")} == {current}
+    assert {path.name for path in home.glob("results-*")} == {"results-new"}
+
+
 def test_a_copy_of_a_registered_model_goes_once_it_is_not_fresh(home: Path) -> None:
     copy = home / "downloads/model-3"
     copy.mkdir()

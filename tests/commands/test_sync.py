@@ -73,6 +73,35 @@ def test_what_is_on_disk_is_sent_once(capsys: pytest.CaptureFixture[str]) -> Non
         assert steps(runs["trainkey"], "loss") == [1, 2]
 
 
+def test_files_of_a_training_that_ended_while_mlflow_was_away_are_sent(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = home / "project/models/trained"
+    model.mkdir(parents=True)
+    (model / "model.json").write_text("{}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    note = home / "train/awaykey/run.json"
+    note.parent.mkdir()
+    with Tracker.open(stage="train", key="awaykey", note=note) as run:
+        run.artifact(model, "model")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (model / "model.json").write_text("[]")  # another training has been there since
+    assert sync() == 0
+    assert "trained, which is another one now" in capsys.readouterr().out
+
+    def sent() -> list[str]:
+        files = store.connect().list_artifacts(found()["awaykey"].info.run_id, "model")
+        return [file.path for file in files]
+
+    assert sent() == []
+    (model / "model.json").write_text("{}")
+    assert sync() == 0
+    assert "train/awaykey: it is there\n" in capsys.readouterr().out
+    assert sent() == ["model/model.json"]
+    assert json.loads(note.read_text())["files"] == []
+    assert found()["awaykey"].info.status == "FINISHED"
+
+
 def test_what_is_being_worked_on_is_left_to_who_does(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with held(home / "tune/tunekey"), locked(home / "train/trainkey"):
         assert sync() == 0

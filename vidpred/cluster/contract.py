@@ -59,8 +59,17 @@ class PastTrial:
     """Path or URI of the last one."""
     gpus: float = 0
     """That it took."""
-    changed_at: int = 0
-    """Last step at which population-based training gave it another point; 0: never."""
+    changes: Sequence[Mapping[str, Any]] = ()
+    """By population-based training, in order: `step`, `taken_from`, and its points `before` and after (`point`)."""
+
+    @property
+    def changed_at(self) -> int:
+        """Last step at which population-based training gave it another point; 0: never."""
+        return max((int(change["step"]) for change in self.changes), default=0)
+
+    def point_at(self, step: int) -> Point:
+        """Its point when it came to a step."""
+        return next((change["before"] for change in self.changes if int(change["step"]) >= step), self.point)
 
 
 @dataclass

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vidpred.cluster.parcels import bring, files_below, send
 from vidpred.cluster.remote import NOT_RECORD, RECORD, TASK, input_folder, outputs, results_folder
 from vidpred.data.storage import Storage, fetch_shards
 from vidpred.errors import UserError
-from vidpred.workspace import content_id, home, locked, run_stage, stage_key
+from vidpred.workspace import content_id, home, locked, run_stage, shared, stage_key
 
 
 def main() -> None:
@@ -42,10 +43,17 @@ def main() -> None:
 
 def _run(name: str, task: Mapping[str, Any], project: Path) -> None:
     """Runs the stage in a project that has all but its data."""
-    stage, key, place = task["stage"], task["key"], Storage(task["storage"])
-    for path, known in task["inputs"].items():
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).symlink_to(_brought(path, known, place), target_is_directory=True)
+    place = Storage(task["storage"])
+    with ExitStack() as stack:
+        for path, known in task["inputs"].items():
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_brought(path, known, place))
+            (project / path).symlink_to(folder, target_is_directory=True)
+        _run_stage(name, task, project, place)
+
+
+def _run_stage(name: str, task: Mapping[str, Any], project: Path, place: Storage) -> None:
+    stage, key = task["stage"], task["key"]
     found = stage_key(stage, root=project)
     if found != key:
         raise UserError(
@@ -70,20 +78,32 @@ def _record(folder: Path) -> dict[str, Path]:
     return {f"record/{path.relative_to(folder).as_posix()}": path for path in listed}
 
 
-def _brought(path: str, known: str, place: Storage) -> Path:
-    """An input, brought once to where every node finds it."""
+@contextmanager
+def _brought(path: str, known: str, place: Storage) -> Iterator[Path]:
+    """An input, brought once to where every node finds it; inside, `vidpred clean` leaves it alone."""
     kept = home() / "inputs" / f"{Path(path).name}-{known}"
-    with locked(kept):
-        folder, whole = kept / Path(path).name, kept / "whole"
+    folder, whole = kept / Path(path).name, kept / "whole"
+    while True:
         if not whole.is_file():
-            names = bring(place, input_folder(path, known), folder)
-            if names == ["meta.json"]:  # the rest of shards is where they are kept
-                data_id = json.loads((folder / "meta.json").read_text())["data_id"]
-                fetch_shards(f"{place.url}/shards/{data_id}", folder)
-            if content_id(folder) != known:
-                raise UserError(f"{place.url}/{input_folder(path, known)} is not what was sent: delete it there")
-            whole.touch()
-    return folder
+            with locked(kept):
+                _bring(path, known, place, folder, whole)
+        with shared(kept):
+            if whole.is_file():  # else it was cleaned away just now
+                whole.touch()
+                yield folder
+                return
+
+
+def _bring(path: str, known: str, place: Storage, folder: Path, whole: Path) -> None:
+    if whole.is_file():  # another job was first
+        return
+    names = bring(place, input_folder(path, known), folder)
+    if names == ["meta.json"]:  # the rest of shards is where they are kept
+        data_id = json.loads((folder / "meta.json").read_text())["data_id"]
+        fetch_shards(f"{place.url}/shards/{data_id}", folder)
+    if content_id(folder) != known:
+        raise UserError(f"{place.url}/{input_folder(path, known)} is not what was sent: delete it there")
+    whole.touch()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.schedulers.pb2 import PB2
 from sklearn.exceptions import ConvergenceWarning
@@ -29,6 +30,8 @@ from vidpred.errors import UserError
 log = logging.getLogger(__name__)
 
 _FACTORS = (1.25, 0.8)
+_Row = tuple[int, dict[str, Any], float]
+"""Turn, values by place, and the loss with its sign changed."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,24 @@ class Population(Watched):
             state = self._inner._trial_state[trial]  # type: ignore[attr-defined]
             state.last_perturbation_time = self._done
             state.last_train_time = min(self._done, turn_of(known.reports[-1], self._search))
+            if isinstance(self._inner, _Bandit):
+                self._inner.remember(trial, self._observed(known))
+
+    def _observed(self, known: PastTrial) -> list[_Row]:
+        """What a Gaussian process had seen of a trial: its reports under the values that it had then, and where it
+        went on from another, that one's loss under its own new values."""
+        metric = self._search.metric
+        rows: list[_Row] = []
+        for report in known.reports:
+            values = self.values(known.point_at(int(report["step"])))
+            rows.append((turn_of(report, self._search), values, -float(report[metric])))
+        for change in known.changes:
+            other = self._past.get(int(change["taken_from"]))
+            losses = [r[metric] for r in other.reports if int(r["step"]) <= int(change["step"])] if other else []
+            if losses:
+                turn = turn_of({"step": change["step"]}, self._search)
+                rows.append((turn, self.values(change["point"]), -float(losses[-1])))
+        return sorted(rows, key=lambda row: row[0])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         with _seeded(self._search.seed, trial.config["number"], int(result["step"])):
@@ -159,9 +180,30 @@ class _PBT(PopulationBasedTraining):
 
 
 class _Bandit(PB2):
-    """PB2 that tells who went on from whom."""
+    """PB2 that tells who went on from whom, and can be told of the past."""
 
     on_exploit: Callable[[Any, int, Any], None]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._told: set[str] = set()
+        """Trials of the past whose last report, which comes again, is in the data already."""
+
+    def remember(self, trial: Any, rows: Sequence[_Row]) -> None:
+        """Puts what is on record of a trial where PB2 would have put it report by report."""
+        known = pd.DataFrame(
+            [{"Trial": str(trial), "Time": turn, **values, "Reward": reward} for turn, values, reward in rows]
+        )
+        self.data = pd.concat([self.data, known]).sort_values("Time", kind="stable").reset_index(drop=True)
+        self._told.add(trial.trial_id)
+
+    def _save_trial_state(self, state: Any, time: int, result: dict[str, Any], trial: Any) -> Any:
+        before = self.data
+        score = super()._save_trial_state(state, time, result, trial)
+        if trial.trial_id in self._told:
+            self._told.remove(trial.trial_id)
+            self.data = before
+        return score
 
     def _exploit(self, tune_controller: Any, trial: Any, trial_to_clone: Any) -> None:
         number = trial.config["number"]

@@ -1,8 +1,8 @@
 """`vidpred clean`: frees what no output of this project needs any more in `VIDPRED_HOME`.
 
 What goes: frames, sweeps and checkpoints under keys that are no longer the current ones, downloads of URLs that are no
-longer asked for, flow of a run that was broken off, and copies of registered models. All of it can be made again. Never
-the MLflow store, nor a folder that a process is using.
+longer asked for, flow of a run that was broken off, copies of registered models, and what jobs of other machines were
+brought or left. All of it can be made or brought again. Never the MLflow store, nor a folder that a process is using.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 FRESH_SECONDS = 3600
 """A download touched since then may be under way."""
+
+
+_STAGES_AS_JOBS = ("tune",)
+"""Stages that may run as a job on a cluster."""
 
 
 class Removable(NamedTuple):
@@ -96,6 +100,29 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
         if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS and not in_use(path):
             yield Removable([path], f"flow/{path.name}: optical flow of a run that was broken off", size_of(path))
     yield from _downloads(root, folder / "downloads", console)
+    yield from _jobs(root, folder)
+
+
+def _jobs(root: Path, folder: Path) -> Iterator[Removable]:
+    """What jobs on a cluster were brought (`inputs/`, on the cluster), and what is left of asking for them."""
+    for path in sorted(folder.glob("inputs/*")):
+        if not in_use(path) and time.time() - _used(path) > FRESH_SECONDS:
+            yield Removable([path], f"inputs/{path.name}: data that a job was brought", size_of(path))
+    marks = [path for path in sorted(folder.glob("remote/*")) if path.is_dir()]
+    stages = {path.name.rpartition("-")[0] for path in marks}
+    current = {f"{stage}-{current_key(root, stage)}" for stage in stages if stage in _STAGES_AS_JOBS}
+    for path in marks:
+        if path.name not in current and not in_use(path):
+            yield Removable([path], f"remote/{path.name}: the lock of a job with other inputs", size_of(path))
+    for path in sorted(folder.glob("results-*")):
+        if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS:
+            yield Removable([path], f"{path.name}: results of a job that were being brought", size_of(path))
+
+
+def _used(path: Path) -> float:
+    """When data was brought for a job, or last taken by one."""
+    note = path / "whole"
+    return (note if note.is_file() else path).stat().st_mtime
 
 
 def _leaderboard(folder: Path) -> Iterator[Removable]:

@@ -1,7 +1,7 @@
 """`vidpred sync`: sends to MLflow what it lacks of the work on disk, and ends runs that nobody works on any more.
 
-What is on disk is the truth: the records of sweeps, rows of `metrics.jsonl`, a note of each run (`run.json`). Sent
-twice it is there once.
+What is on disk is the truth: the records of sweeps, rows of `metrics.jsonl`, a note of each run (`run.json`), which
+names the files that were not sent. Sent twice it is there once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vidpred.tuning.driver import read_state
 from vidpred.tuning.lease import Refused, held
 from vidpred.tuning.ledger import Ledger
 from vidpred.tuning.sweep import tell_result
-from vidpred.workspace import home, in_use
+from vidpred.workspace import content_id, home, in_use, write_json
 
 
 def sync() -> int:
@@ -72,10 +72,20 @@ def _sweep(note: Path) -> str:
 def _training(note: Path) -> str:
     if in_use(note.parent):
         return "it is being trained, and sent by the process that trains it"
-    run = _run_of(note)
+    run, told = _run_of(note), _read(note)
     run.mirror(note.parent / "metrics.jsonl")
+    gone = []
+    for file in told.get("files", []):
+        path = Path(file["path"])
+        if path.exists() and content_id(path) == file["content"]:
+            run.artifact(path, file["folder"])
+        else:
+            gone.append(path.as_posix())
     _close(run, note)
-    return "it is there"
+    if not gone:
+        write_json(note, told | {"files": []})
+        return "it is there"
+    return f"it is there, but for {', '.join(gone)}, which is another one now: `dvc checkout` of its commit, then sync"
 
 
 SENDERS: dict[str, Callable[[Path], str]] = {"tune": _sweep, "train": _training}

@@ -29,7 +29,7 @@ from vidpred.tracking.entries import (
     steps_of,
     without_changed,
 )
-from vidpred.workspace import write_json
+from vidpred.workspace import content_id, write_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,7 @@ class Tracker:
         self._unsent: list[tuple[Path, str | None]] = []
         self._warned = False
         self._retry_at = 0.0
-        self._note = note
+        self._note, self._noted_files = note, False
         self.note("RUNNING")
 
     @classmethod
@@ -243,6 +243,8 @@ class Tracker:
         self._retry_at = 0.0
         self._required = self._required and status == "FINISHED"  # the failure is what counts, and is known already
         sent = self._attempt(close)
+        if sent and self._noted_files:
+            self.note(status)
         if sent and self._warned:
             log.info("MLflow answers again: everything was sent")
         return sent
@@ -251,4 +253,10 @@ class Tracker:
         """Writes the note for `vidpred sync`, if there is to be one: how the work stands, whatever the store knows."""
         if self._note is not None:
             told = {"stage": self._stage, "key": self._key, "params": self._params, "tags": self._tags}
-            write_json(self._note, told | {"status": status, "failure": self._failure})
+            files = [
+                {"path": str(path.resolve()), "folder": folder, "content": content_id(path)}
+                for path, folder in self._unsent
+                if path.exists()
+            ]
+            self._noted_files = bool(files)
+            write_json(self._note, told | {"status": status, "failure": self._failure, "files": files})

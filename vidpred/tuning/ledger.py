@@ -106,7 +106,7 @@ class Ledger:
                 reports=sorted(self.rows(number), key=lambda row: int(row["step"])),
                 checkpoint=entry.checkpoint,
                 gpus=entry.gpus,
-                changed_at=max((int(change["step"]) for change in entry.changes), default=0),
+                changes=entry.changes,
             )
             for number, entry in self.entries.items()
             if limit is None or number < limit
