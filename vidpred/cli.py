@@ -15,6 +15,8 @@ import typer
 
 from vidpred.commands import predict as predicting
 from vidpred.commands.cluster import cluster_app
+from vidpred.commands.export import EPILOG as EXPORT_EPILOG
+from vidpred.commands.export import export
 from vidpred.commands.serve import EPILOG as SERVE_EPILOG
 from vidpred.commands.serve import serve
 from vidpred.errors import UserError
@@ -62,6 +64,7 @@ def _options(
 
 
 app.command(epilog=predicting.EXAMPLES)(predicting.predict)
+app.command(epilog=EXPORT_EPILOG)(export)
 
 
 @app.command(
