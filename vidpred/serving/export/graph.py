@@ -76,7 +76,8 @@ class PlainOperations(TorchFunctionMode):
         if isinstance(x.shape[dim], int):  # packed, since an LSTM compares the strides of what it gets with the batch
             return tuple(part.contiguous() for part in torch.chunk(x, chunks, dim))
         # how many come out is not asked: all are of one size, as everywhere in the models
-        return x.unflatten(dim, (chunks, x.shape[dim] // chunks)).unbind(dim)
+        parts: tuple[Tensor, ...] = x.unflatten(dim, (chunks, x.shape[dim] // chunks)).unbind(dim)
+        return parts
 
     @staticmethod
     def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
