@@ -40,19 +40,44 @@ function facts(values, depth = 0) {
   return list;
 }
 
-// What most people want to know, then all of it.
-export function showCard(model, card) {
+const signed = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)} %`;
+const some = (count, thing) => `${count.toLocaleString()} ${thing}${count === 1 ? "" : "s"}`;
+
+// What most people want to know of a card: what it learned from, how good it is and where not.
+function told(card) {
+  const { data, split, test } = card;
+  const mine = test.metrics[card.model] ?? {};
+  const gain = test.gains[test.baseline];
+  const between = gain?.pooled_interval ? ` (95 %: ${signed(gain.pooled_interval[0])} to ${signed(gain.pooled_interval[1])})` : "";
+  const lines = {
+    "learned from": `${some(split.train.clips, "clip")} of ${some(split.train.groups, "group")}, ${some(split.train.frames, "frame")}; ${some(data.sources, "file")} in all`,
+    "judged on": `${some(test.windows, "window")} of ${some(split.test.clips, "clip")} that training never saw`,
+  };
+  if (mine.perceptual_distance !== undefined) lines["there"] = `PD ${mine.perceptual_distance.toFixed(2)}${mine.psnr_db === undefined ? "" : `, PSNR ${mine.psnr_db.toFixed(2)} dB`}`;
+  if (gain) lines[`gain over ${test.baseline}`] = `${signed(gain.pooled)}${between}${gain.beats ? "" : `: not shown to be better, ${gain.why_not}`}`;
+  if (card.parameters) lines.parameters = card.parameters.toLocaleString();
+  if (card.licences.length) lines["clips' licences"] = card.licences.map(({ licence, sources }) => `${licence || "not told"} (${sources})`).join("; ");
+  return lines;
+}
+
+export function showCard(model, { card, model: info }) {
   const first = {
     "served as": model.id,
     network: model.network,
     "looks at": `${model.context} frames of ${model.width} × ${model.height}${model.fps ? `, ${words(model.fps)} a second` : ""}`,
-    weights: `sha256 ${model.weights}…`,
-    "taken up": new Date(1000 * model.since).toLocaleString(),
+    ...(card ? told(card) : {}),
+    weights: `sha256 ${model.weights}…, taken up ${new Date(1000 * model.since).toLocaleString()}`,
   };
   if (model.problem) first["newer version"] = `not served: ${model.problem}`;
+  const shownOf = [facts(first)];
+  if (card?.limits.length) {
+    const list = node("ul", undefined, "limits");
+    list.append(...card.limits.map((limit) => node("li", words(limit))));
+    shownOf.push(node("h3", "What it is not for"), list);
+  }
   const all = node("details");
-  all.append(node("summary", "All that is known of it"), facts(card));
-  byId("card").replaceChildren(facts(first), all);
+  all.append(node("summary", "All that its files say"), facts(card ? { ...card, "model.json": info } : info));
+  byId("card").replaceChildren(...shownOf, all);
 }
 
 const number = (value, digits) => (value === null ? "–" : value.toFixed(digits));

@@ -16,7 +16,11 @@ let under_way = null;
 const stem = (name) => name.replace(/\.[^.]*$/, "") || "clip";
 const say = (text) => (byId("status").textContent = text);
 const complain = (text) => (byId("alert").textContent = text);
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+// A sentence, unless it begins with the name of a file.
+const sentence = (text) => {
+  const named = clip && text.startsWith(clip.name);
+  return `${named ? text : text.charAt(0).toUpperCase() + text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
+};
 
 function fields(format) {
   const compare = byId("compare").checked;
@@ -75,7 +79,7 @@ async function run() {
   } catch (error) {
     if (error.name === "AbortError") return;
     say("");
-    complain(`${capital(error.message)}${/[.?!]$/.test(error.message) ? "" : "."}`);
+    complain(sentence(error.message));
     if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView();
   } finally {
     if (under_way === mine) stage.classList.remove("busy");
@@ -102,7 +106,7 @@ function wire() {
       const answer = await predict(clip, fields("mp4"), { signal: new AbortController().signal, busy: () => {} });
       save(await answer.blob(), `${stem(clip.name || "clip")}-predicted.mp4`);
     } catch (error) {
-      complain(`${capital(error.message)}.`);
+      complain(sentence(error.message));
     } finally {
       button.disabled = false;
     }
@@ -161,4 +165,4 @@ async function start() {
   await Promise.all([card(), offerExamples(), get("/api/leaderboard").then(({ rows }) => showBoard(rows))]);
 }
 
-start().catch((error) => complain(`${capital(error.message)}.`));
+start().catch((error) => complain(sentence(error.message)));

@@ -38,13 +38,12 @@ function verdict(pd, frames, still) {
 // Two bars a frame.
 function chart(pd) {
   const count = pd.frames.length;
-  const [height, base, slot, width] = [96, 112, 60, Math.max(300, 60 * count)];
+  const [height, base, slot, width] = [96, 112, 60, 60 * Math.max(6, count)];
   const most = Math.max(...pd.frames, ...pd.frames_copy_last, 1e-6);
   const told = pd.frames.map((mine, i) => `${i + 1}: ${mine.toFixed(1)}, copying ${pd.frames_copy_last[i].toFixed(1)}`);
-  const svg = element("svg", { viewBox: `0 0 ${width} ${base + 6}`, role: "img", "aria-label": `PD of each frame. ${told.join("; ")}`, preserveAspectRatio: "xMidYMax meet" });
-  const left = (width - slot * count) / 2;
+  const svg = element("svg", { viewBox: `0 0 ${width} ${base + 6}`, role: "img", "aria-label": `PD of each frame. ${told.join("; ")}`, preserveAspectRatio: "xMinYMax meet" });
   pd.frames.forEach((mine, i) => {
-    const x = left + slot * i;
+    const x = slot * i;
     [[mine, "model", 8], [pd.frames_copy_last[i], "copy", 31]].forEach(([value, kind, offset]) => {
       const tall = Math.max(1.5, (value / most) * (height - 16));
       svg.append(element("rect", { class: kind, x: x + offset, y: height - tall, width: 21, height: tall, rx: 3 }));
