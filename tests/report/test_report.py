@@ -20,6 +20,7 @@ from PIL import Image
 from vidpred.errors import UserError
 from vidpred.report.inputs import read_inputs
 from vidpred.report.page import group_gains, metric_table, render, write_report
+from vidpred.report.shed import within
 from vidpred.report.sweep import write_sweep
 from vidpred.training.figures import HIGHER_IS_BETTER, UNITS
 
@@ -101,6 +102,7 @@ def project(tmp_path: Path, root: Path) -> Path:
             "groups": {"train": 30, "val": 4, "test": 5},
             "frames": {"train": 900, "val": 120, "test": 150},
         },
+        "results/split/leakage.json": {"kind": "group", "pairs": 6786, "near_duplicates": 0, "examples": []},
         "results/register/receipt.json": {
             "name": "vidpred",
             "weights_sha256": "ab" * 32,
@@ -166,8 +168,14 @@ def project(tmp_path: Path, root: Path) -> Path:
             "name": ["a.gif", "notes<b>.gif", "frozen.mp4", "gone"],
             "status": ["kept", "failed", "dropped", "dropped"],
             "reason": ["", "not a video", "2 frames, min_frames is 6", "another"],
+            "licence": ["CC BY 4.0", "", "", ""],
+            "width": [320.0, np.nan, 64.0, 64.0],
+            "height": [240.0, np.nan, 64.0, 64.0],
         }
     ).to_parquet(tmp_path / "data/shards/sources.parquet")
+    pd.DataFrame(
+        {"length": [20, 24, 40], "fps": 10.0, "motion": [3.0, 8.0, 20.0], "label": ["", "run", "walk"]}
+    ).to_parquet(tmp_path / "data/shards/index.parquet")
     deciles = [
         {"model": m, "decile": d, "windows": 3, "motion": 10.0 * d, "gain": np.nan if d == 1 else 1 - SCALE[m]}
         for m in MODELS
@@ -308,6 +316,41 @@ def test_set_aside_files_are_listed_with_reasons_and_escaped(project: Path) -> N
     assert "notes&lt;b&gt;.gif" in page
     assert "2 frames, min_frames is 6" in page
     assert "notes<b>" not in page
+
+
+def test_the_data_are_told_of_with_their_licences_and_what_the_split_kept_apart(project: Path) -> None:
+    page = render(read_inputs(project), title="t")
+    text = text_of(page)
+    assert "Licences, by source CC BY 4.0 1" in text
+    assert "Sizes of the sources 320×240 1" in text
+    assert "Length of clips s" in text
+    assert "Median 2.4 ; nine in ten" in text
+    assert "No near-duplicates in different parts, of 6,786 pairs checked." in text
+    path = project / "results/split/leakage.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"near_duplicates": 2}))
+    assert "2 near-duplicate pairs of clips in different parts" in text_of(render(read_inputs(project), title="t"))
+
+
+def test_a_page_that_is_too_large_to_mail_lets_pictures_go_and_says_so(project: Path) -> None:
+    rng = np.random.default_rng(0)
+    large = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (1200, 1200, 3), dtype=np.uint8)).save(large, "PNG")
+    for number in range(3):  # 4 MB each, a third more in the page
+        (project / f"data/evaluation/pictures/{number}.png").write_bytes(large.getvalue())
+        (project / f"data/evaluation/pictures/{number}.gif").write_bytes(large.getvalue())
+    page = render(read_inputs(project), title="t")
+    assert 5_000_000 < len(page.encode()) < 15_000_000
+    assert "4 pictures left out, so that this page can be mailed" in text_of(page)
+    assert page.count('class="moving"') == 2
+    assert "As filmstrips" not in page
+    tiny = within(read_inputs(project), lambda inputs: "x" * (10 + len(inputs.pictures)), most=5)
+    assert tiny == "x" * 10  # nothing more can go
+
+
+def test_every_picture_has_words_for_those_who_do_not_see_it(project: Path) -> None:
+    page = render(read_inputs(project), title="t")
+    assert not re.findall(r"<img(?![^>]*\balt=\"[^\"]+\")[^>]*>", page)
+    assert not re.findall(r'<svg(?![^>]*aria-label="[^"]+")(?=[^>]*role="img")[^>]*>', page)
 
 
 def test_a_model_that_does_not_beat_copying_is_not_praised(project: Path) -> None:

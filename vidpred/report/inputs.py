@@ -87,6 +87,10 @@ class Inputs:
     """A row a step ahead and model."""
     sources: pd.DataFrame
     """A row an input: name, status (kept, dropped, failed), reason."""
+    clips: pd.DataFrame
+    """A row a clip: length in frames, fps, motion, label."""
+    leakage: dict[str, Any]
+    """results/split/leakage.json."""
     deciles: pd.DataFrame
     """A row a model and tenth of the test windows, sorted by how much moves."""
     pictures: list[Picture]
@@ -97,6 +101,8 @@ class Inputs:
     """Of the same validation clips, in the order of the page; empty where training kept no pictures."""
     params: dict[str, Any]
     """params.yaml without `resources`, which changes no result."""
+    left_out: int = 0
+    """Pictures that were left out to keep the page small."""
 
 
 def read_inputs(root: Path) -> Inputs:
@@ -118,6 +124,8 @@ def read_inputs(root: Path) -> Inputs:
         windows=_table(root / "data/evaluation/windows.parquet", "evaluate"),
         rollout=_table(root / "data/evaluation/rollout.parquet", "evaluate"),
         sources=_table(root / "data/shards/sources.parquet", "transcode"),
+        clips=_table(root / "data/shards/index.parquet", "transcode"),
+        leakage=_json(root / "results/split/leakage.json", "split"),
         deciles=_table(root / "data/evaluation/deciles.parquet", "evaluate"),
         pictures=_pictures(root / "data/evaluation/pictures"),
         restored=_if_there(root / "data/evaluation/pictures/restored.png"),

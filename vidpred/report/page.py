@@ -14,8 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vidpred import __version__
-from vidpred.report import charts
+from vidpred.report import charts, data_section
 from vidpred.report.inputs import Inputs
+from vidpred.report.shed import within
 from vidpred.report.sweep_section import section
 from vidpred.training.figures import (
     BASELINES,
@@ -85,7 +86,11 @@ def write_report(inputs: Inputs, path: Path, *, title: str) -> None:
 
 
 def render(inputs: Inputs, *, title: str) -> str:
-    """The page as text."""
+    """The page as text, of at most `shed.MOST_BYTES`."""
+    return within(inputs, lambda these: _draw(these, title=title))
+
+
+def _draw(inputs: Inputs, *, title: str) -> str:
     own = files("vidpred.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -94,6 +99,7 @@ def render(inputs: Inputs, *, title: str) -> str:
         "count": "{:,}".format,
         "size": _size,
         "plural": _plural,
+        "figure": _figure,
     }
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
     style = Markup(own.joinpath("style.css").read_text(encoding="utf-8"))  # ours, not input
@@ -142,11 +148,13 @@ def _content(inputs: Inputs) -> dict[str, Any]:
                 "steps": picture.steps,
                 "start": picture.start,
                 "moving": _data_uri(picture.moving, "image/gif"),
-                "strip": _data_uri(picture.strip, "image/png"),
+                "strip": _data_uri(picture.strip, "image/png") if picture.strip else "",
             }
             for picture in inputs.pictures
         ],
+        "left_out": inputs.left_out,
         "fetch": inputs.fetch,
+        "data": data_section.section(inputs),
         "transcode": inputs.transcode,
         "split": inputs.split,
         "set_aside": set_aside.head(LISTED)[["name", "status", "reason"]].to_dict("records"),
@@ -264,6 +272,11 @@ def _sure(gain: Mapping[str, Any], form: str, kind: str = "pooled") -> str:
 
 def _plural(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _figure(value: float) -> str:
+    """Three digits and no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _size(count: float) -> str:
