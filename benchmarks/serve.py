@@ -51,7 +51,9 @@ class Setting:
     """Of the load on each server."""
     clients: int = 8
     model: Path | None = None
-    """A model's folder; None: an untrained warpmix, 96x96, 5 frames of context."""
+    """A model's folder; None: an untrained warpmix, 5 frames of context."""
+    side: int = 64
+    """Rows and columns of its frames: those of the project's params.yaml."""
     real: Path | None = None
     """A folder of GIFs; None: GIFs of 8 frames, 210x160, are made."""
 
@@ -96,9 +98,9 @@ def running(*command: str) -> Iterator[Running]:
             process.terminate()
 
 
-def made_model(folder: Path) -> Path:
-    """An untrained warpmix, 5 → 1 at 96x96."""
-    task = Task(context=5, horizon=1, height=96, width=96)
+def made_model(folder: Path, side: int) -> Path:
+    """An untrained warpmix, 5 → 1."""
+    task = Task(context=5, horizon=1, height=side, width=side)
     torch.manual_seed(0)
     model = zoo.build("warpmix", {}, task)
     save_model(folder, model, name="warpmix", config={}, task=task, info={"data_id": "none", "fps": 10.0})
@@ -107,7 +109,7 @@ def made_model(folder: Path) -> Path:
 
 def measure(setting: Setting) -> list[Row]:
     """All rows."""
-    model = setting.model or made_model(setting.folder / "model")
+    model = setting.model or made_model(setting.folder / "model", setting.side)
     paths = real_gifs(setting.real) if setting.real else gifs(
         setting.folder / "gifs", 16, frames=8, height=160, width=210
     )  # fmt: skip
@@ -183,7 +185,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few seconds of load: whether it runs")
     parser.add_argument("--seconds", type=float, default=60, help="of the load")
     parser.add_argument("--clients", type=int, default=8, help="at once")
-    parser.add_argument("--model", type=Path, help="a model's folder (an untrained warpmix of 96x96)")
+    parser.add_argument("--model", type=Path, help="a model's folder (an untrained warpmix)")
+    parser.add_argument("--side", type=int, default=64, help="rows and columns of the untrained one's frames")
     parser.add_argument("--real", type=Path, help="a folder of GIFs in place of made ones")
     parser.add_argument("--out", type=Path, default=Path("results/bench/serve.json"), help="where the figures go")
     chosen = parser.parse_args()
@@ -203,9 +206,10 @@ def _run(chosen: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as folder:
         setting = Setting(
             Path(folder), seconds=3 if chosen.quick else chosen.seconds, clients=chosen.clients, model=chosen.model,
-            real=chosen.real,
+            side=chosen.side, real=chosen.real,
         )  # fmt: skip
-        facts = machine(setting.folder) | {"torch": torch.__version__, "clients": setting.clients}
+        network = str(chosen.model or f"warpmix, {chosen.side}x{chosen.side}")
+        facts = machine(setting.folder) | {"torch": torch.__version__, "clients": setting.clients, "model": network}
         began = Clock.now()
         rows = measure(setting)
         facts["taken by others"] = began.others(Clock.now())

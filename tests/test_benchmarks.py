@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import material, predict, steps, train, tune
+from benchmarks import material, predict, serve, steps, train, tune
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
 from vidpred.config import load_params
@@ -170,3 +170,12 @@ def test_a_project_for_a_sweep_can_be_searched(tmp_path: Path) -> None:
     folder = tune.make_project(tmp_path / "p", mb=1, setting=tune.Setting(tmp_path), steps=2, grace_steps=1)
     assert sorted(path.name for path in folder.iterdir()) == ["params.yaml", "shards", "split"]
     assert load_params(folder / "params.yaml").tune.trials == 8
+
+
+@pytest.mark.slow
+def test_a_benchmark_of_the_page_gives_figures(tmp_path: Path) -> None:
+    rows = serve.measure(serve.Setting(tmp_path, seconds=2, clients=4, side=32))
+    assert [row.name for row in rows] == ["load", "plain", "load", "load", "load", "overload", "overload", "overload"]
+    for row in rows:
+        assert row.value is not None
+        assert math.isfinite(row.value)

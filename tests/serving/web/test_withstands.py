@@ -83,6 +83,18 @@ def test_who_is_one_too_many_is_told_to_come_back(make: Make, cat: bytes) -> Non
     assert 'vidpred_refused_total{reason="busy"} 1.0' in client.get("/metrics").text
 
 
+def test_the_answer_reaches_who_is_still_sending(make: Make, cat: bytes) -> None:
+    client = make(limits={"waiting": 1, "max_bytes": 3_500_000})
+    with half_sent(client, cat), half_sent(client, cat + bytes(3_000_000)) as (late, rest):
+        time.sleep(0.3)  # by now it has its answer
+        late.sendall(rest)
+        assert b" 429 " in rest_of(late).splitlines()[0]
+    with half_sent(client, bytes(6_000_000)) as (large, rest):
+        time.sleep(0.3)
+        large.sendall(rest)
+        assert b" 413 " in rest_of(large).splitlines()[0]
+
+
 def test_an_upload_that_crawls_gives_its_place_to_others(make: Make, cat: bytes) -> None:
     client = make(limits={"waiting": 1, "upload_seconds": 0.3})
     with half_sent(client, cat) as (connection, _):

@@ -23,6 +23,7 @@ _FORM_BYTES = 8192
 _CLOSE = {"Connection": "close"}
 """What is left of the upload is not waited for."""
 _LONGEST_WAIT = 30
+_DRAINED_BYTES, _DRAINED_SECONDS = 32 << 20, 2.0
 
 
 class TooMuch(HTTPException):
@@ -49,19 +50,20 @@ class Intake:
             return
         upload = scope["path"] == UPLOAD
         most = self._limits.max_bytes if upload else _FORM_BYTES
+        bounded = _Bounded(receive, most, self._limits.upload_seconds, self._meters)
+        polite = _Polite(send, bounded)
         refusal = self._before(Headers(scope=scope), most, upload=upload)
         if refusal is not None:
             self._meters.refused.labels(refusal.code).inc()
-            await refusal.response()(scope, receive, send)
+            await refusal.response()(scope, receive, polite)
             return
-        bounded = _Bounded(receive, most, self._limits.upload_seconds, self._meters)
         if not upload:
-            await self._app(scope, bounded, send)
+            await self._app(scope, bounded, polite)
             return
         self._under_way += 1
         self._meters.under_way.set(self._under_way)
         try:
-            await self._app(scope, bounded, send)
+            await self._app(scope, bounded, polite)
         finally:
             self._under_way -= 1
             self._meters.under_way.set(self._under_way)
@@ -107,9 +109,36 @@ class _Bounded:
             raise self._counted(too_large(self._most))
         return message
 
+    async def drain(self) -> None:
+        """Reads on for a moment what nobody wants: a connection that is closed on bytes unread takes the answer with
+        it."""
+        left = _DRAINED_BYTES
+        try:
+            async with asyncio.timeout(_DRAINED_SECONDS):
+                while left > 0 and not self._whole:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._whole = not message.get("more_body", False)
+        except TimeoutError:
+            pass
+
     def _counted(self, refusal: Refusal) -> TooMuch:
         self._meters.refused.labels(refusal.code).inc()
         return TooMuch(refusal)
+
+
+class _Polite:
+    """Lets the client finish its sentence before the answer ends, and with it the connection."""
+
+    def __init__(self, send: Send, body: _Bounded) -> None:
+        self._send, self._body = send, body
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._body.drain()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
 
 
 def too_large(most: int) -> Refusal:
