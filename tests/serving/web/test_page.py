@@ -122,9 +122,12 @@ def test_a_clip_is_predicted_shown_in_step_and_judged(page: Page) -> None:
 
 
 def test_a_text_file_named_gif_gets_a_clear_message(page: Page) -> None:
+    give(page, gif(clip(12), 10))
+    page.wait_for_selector("#result:not([hidden])")
     give(page, b"hello\n" * 100, "text.gif")
     page.wait_for_selector("#alert:not(:empty)")
     assert page.get_by_role("alert").inner_text() == "text.gif cannot be used: not a GIF or video."
+    assert page.locator("#result").is_hidden()  # it was of another clip
     give(page, gif(clip(12), 10))
     page.wait_for_selector("#result:not([hidden])")
     assert page.locator("#alert").inner_text() == ""

@@ -17,7 +17,7 @@ _COLOURS = 256
 _FOR_EVER = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00"
 _SAMPLES = 16_384
 """Pixels that a palette is chosen by: to look at all of them takes more time than all else of a GIF together."""
-_PNG_LEVEL = 4
+_PNG_LEVEL = 2
 """Of zlib's nine; more takes longer than a local network takes to carry the rest."""
 
 
@@ -39,15 +39,16 @@ def gif(frames: np.ndarray, fps: float) -> bytes:
 
 def _indexed(frames: np.ndarray) -> tuple[np.ndarray, bytes]:
     """uint8 (T, H, W) into one palette of 256 colours, three bytes each."""
-    packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, places = np.unique(packed, return_inverse=True)
-    if len(colours) <= _COLOURS:
-        table = np.zeros((_COLOURS, 3), np.uint8)
-        table[: len(colours)] = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1)
-        return places.astype(np.uint8).reshape(packed.shape), table.tobytes()
     count, height, width, _ = frames.shape
-    tall = Image.fromarray(np.ascontiguousarray(frames).reshape(count * height, width, 3))
+    packed = frames.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     step = math.ceil(math.sqrt(packed.size / _SAMPLES))
+    if len(np.unique(packed[:, ::step, ::step])) <= _COLOURS:  # else there is no need to look at all of them
+        colours, places = np.unique(packed, return_inverse=True)
+        if len(colours) <= _COLOURS:
+            table = np.zeros((_COLOURS, 3), np.uint8)
+            table[: len(colours)] = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=-1)
+            return places.astype(np.uint8).reshape(packed.shape), table.tobytes()
+    tall = Image.fromarray(np.ascontiguousarray(frames).reshape(count * height, width, 3))
     some = np.ascontiguousarray(frames[:, ::step, ::step])
     sample = Image.fromarray(some.reshape(-1, some.shape[2], 3))
     palette = sample.quantize(_COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

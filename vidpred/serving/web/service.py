@@ -33,7 +33,7 @@ from vidpred.serving.web.shelf import Loaded
 T = TypeVar("T")
 Show = Literal["prediction", "clip", "beside"]
 """What a GIF or MP4 shows: the predicted frames; the clip and then these; or that beside what really happened."""
-SHOWN = 60
+SHOWN = 40
 """Known frames in an answer, at the most."""
 _TOGETHER = 16
 """Uploads of a batch."""

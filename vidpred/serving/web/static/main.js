@@ -73,12 +73,14 @@ async function run() {
     showNotes(told);
     offerGif(told.gif, stem(clip.name || "clip"));
     await player.load(told);
-    say("");
-    byId("status").textContent = `${told.prediction.count} frames predicted by ${told.model.network}.`;
+    say(`${told.prediction.count} frames predicted by ${told.model.network}.`);
     if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView();
   } catch (error) {
     if (error.name === "AbortError") return;
     say("");
+    player.stop();
+    byId("result").hidden = true; // it was of another clip
+    byId("empty").hidden = false;
     complain(sentence(error.message));
     if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView();
   } finally {
