@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from vidpred.cli import main
+from vidpred.commands.model import show_receptive_field
 from vidpred.models import zoo
 from vidpred.models.blocks.caffenet import CaffeNet
 from vidpred.models.blocks.vgg import Vgg16
@@ -85,9 +85,7 @@ def test_the_toys_see_what_the_lecture_says(
     task = task_of(20, 64, 2)
     seen = receptive_fields(zoo.build(name, {"variant": "toy"}, task, Classifier), task)
     assert [(row.frames, row.rows, row.columns) for row in seen] == [*fields, (20, 64, 64)]
-    with pytest.raises(SystemExit) as left:
-        main(["models", name, "--receptive-field", "--json"])
-    assert left.value.code == 0
+    show_receptive_field(name, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert [(row["frames"], row["rows"], row["columns"]) for row in told] == [*fields, (20, 64, 64)]
 
@@ -95,7 +93,6 @@ def test_the_toys_see_what_the_lecture_says(
 def test_attention_sees_all() -> None:
     task = task_of(8, 32, 2)
     model = zoo.build("slow_fusion", {"nonlocal_after": "stage1", "depth": 2}, task, Classifier)
-    torch.nn.init.ones_(model.look.attend["stage1"].out.weight)  # type: ignore[union-attr,index,arg-type]
-    *_, second, _ = [row for row in receptive_fields(model, task) if row.layer.startswith("look.convs")] + [None]
-    assert second is not None
-    assert (second.frames, second.rows, second.columns) == (8, 32, 32)
+    seen = {row.layer: (row.frames, row.rows, row.columns) for row in receptive_fields(model, task)}
+    assert seen["look.convs.0.conv"] == (3, 12, 12)  # three moments, three squares of 4x4 pixels
+    assert seen["look.convs.1.conv"] == (8, 32, 32)
