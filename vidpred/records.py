@@ -34,7 +34,7 @@ class Task:
     """Names of the classes in the order of their scores, for `classify`."""
 
     def __post_init__(self) -> None:
-        """JSON knows lists only."""
+        """Takes a list of classes too, as JSON has it."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property

@@ -201,6 +201,11 @@ class TestZoo:
 
 
 class TestOrder:
+    @pytest.mark.parametrize("config", [{"head": "pool"}, {"compare": "frames"}])
+    def test_late_fusion_has_other_ways_to_join(self, config: dict[str, object]) -> None:
+        model = made("late_fusion", config)
+        assert optimise(model) == {parameter for parameter, _ in model.named_parameters()}
+
     def test_pooled_late_fusion_does_not_see_the_frames_order(self) -> None:
         for config in ({"head": "pool"}, {"variant": "toy"}):
             model = made("late_fusion", config)

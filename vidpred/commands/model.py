@@ -86,7 +86,8 @@ def show_receptive_field(name: str, *, as_json: bool, variant: str | None = None
     known = zoo.variants(name, "classify")
     chosen = variant or ("toy" if "toy" in known else "default")
     task = _made_for(name, chosen)
-    with torch.random.fork_rng(devices=[]):
+    quiet = Console(stderr=True)
+    with torch.random.fork_rng(devices=[]), quiet.status(f"asking {name} what it sees"):
         seen = receptive_fields(zoo.build(name, {"variant": chosen}, task, Classifier), task)
     if as_json:
         rows = [dataclasses.asdict(row) for row in seen]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ LAYERS = (
     nn.Conv2d, nn.Conv3d, nn.Linear, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool2d, nn.AvgPool3d, nn.LSTM
 )  # fmt: skip
 """Modules that make a row."""
+Shapes = dict[str, tuple[str, tuple[int, ...]]]
+"""By a layer's name, its class and its output's shape."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,12 @@ def receptive_fields(model: Classifier, task: Task) -> list[Seen]:
     """
     model = model.double().eval()
     sizes = (task.context, task.height, task.width)
-    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+    shapes: Shapes = {}
     _reached(model, task, (0, 0, 0), (0, 0, 0), shapes)
-    first, last = {}, {}
-    for axis, size in enumerate(sizes):
-
-        def hidden(upto: int, *, from_end: bool, axis: int = axis, size: int = size) -> set[str]:
-            """Layers that are reached where the first or last `upto` of this axis are not numbers."""
-            start, end = [0, 0, 0], list(sizes)
-            start[axis], end[axis] = (size - upto, size) if from_end else (0, upto)
-            return _reached(model, task, tuple(start), tuple(end), {})
-
-        first[axis] = _fewest(shapes, size, lambda upto, ask=hidden: ask(upto, from_end=False))  # type: ignore[misc]
-        last[axis] = _fewest(shapes, size, lambda upto, ask=hidden: ask(upto, from_end=True))  # type: ignore[misc]
+    first, last = (
+        [_fewest(set(shapes), sizes[axis], partial(_hidden, model, task, axis, end)) for axis in range(3)]
+        for end in (False, True)
+    )
     # seen are those from the `first`th to the `last`th from the end, both counted from 1
     return [
         Seen(name, kind, shape, *(sizes[a] - (first[a][name] - 1) - (last[a][name] - 1) for a in range(3)))
@@ -69,7 +65,15 @@ def receptive_fields(model: Classifier, task: Task) -> list[Seen]:
     ]
 
 
-def _fewest(names: dict[str, tuple[str, tuple[int, ...]]], size: int, ask: Callable[[int], set[str]]) -> dict[str, int]:
+def _hidden(model: Classifier, task: Task, axis: int, from_end: bool, count: int) -> set[str]:
+    """Layers that are reached where the first or the last so many frames (axis 0), rows or columns are not numbers."""
+    sizes = [task.context, task.height, task.width]
+    start, end = [0, 0, 0], list(sizes)
+    start[axis], end[axis] = (sizes[axis] - count, sizes[axis]) if from_end else (0, count)
+    return _reached(model, task, tuple(start), tuple(end), {})
+
+
+def _fewest(names: set[str], size: int, ask: Callable[[int], set[str]]) -> dict[str, int]:
     """For every layer, the smallest number from 1 to `size` for which it is among those that `ask` gives."""
     found: dict[str, int] = {}
 
@@ -85,7 +89,7 @@ def _fewest(names: dict[str, tuple[str, tuple[int, ...]]], size: int, ask: Calla
         between(low, middle, early)
         between(middle + 1, high, layers - early)
 
-    between(1, size, set(names))
+    between(1, size, names)
     return found
 
 
@@ -94,7 +98,7 @@ def _reached(
     task: Task,
     start: tuple[int, ...],
     end: tuple[int, ...],
-    shapes: dict[str, tuple[str, tuple[int, ...]]],
+    shapes: Shapes,
 ) -> set[str]:
     """Layers whose middle is not a number where that part of the clip is not; writes down the layers' shapes."""
     clip = torch.full((1, task.context, task.channels, task.height, task.width), 0.5, dtype=torch.float64)

@@ -26,7 +26,7 @@ class Config:
 
     variant: Literal["default", "paper"] = "default"
     """`default`, or the paper's network."""
-    features: Literal["2d", "3d"] = "2d"
+    features: Literal["2d", "3d"] = "3d"
     """Of what: `2d` of frames, `3d` of stretches: the backbone inflated, all its moments being read."""
     backbone: Literal["small", "resnet50", "inception_v1", "vgg16"] = "small"
     """What gives features."""

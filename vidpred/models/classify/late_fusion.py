@@ -1,8 +1,8 @@
 """Late fusion: one 2D network with shared weights looks at every frame alone; what it found is joined only at the end.
 
 After Karpathy et al. 2014, https://research.google/pubs/large-scale-video-classification-with-convolutional-neural-networks/
-With `head: fc`, the features of all frames and places lie side by side before two linear layers, which compare them.
-With `pool` they are averaged over frames and places first, so that the order of the frames is gone; any length will do.
+With `head: fc`, the features of all frames lie side by side before two linear layers, which compare them. With `pool`
+they are averaged over frames and places first, so that the order of the frames is gone; any length will do.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
 from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import Places, mlp, only_default, pooled
+from vidpred.models.blocks.scoring import Places, only_default, pooled
 from vidpred.models.blocks.toys import Toy
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
@@ -37,10 +37,14 @@ class Config:
     """Resolutions: that of folded pixels, half of it …"""
     depth: int = 1
     """Convolutions at each scale."""
+    compare: Literal["places", "frames"] = "places"
+    """For `fc`, what the linear layers see. `places`: all frames' features of one place; the same layers are used at
+    all places, and what they find is averaged. `frames`: whole frames, averaged to `grid` places a side, as in the
+    lecture: where something was is then known to them, and what was learned in one corner is not known in another."""
     grid: int = 8
-    """For `fc`: places a side whose features are kept apart."""
+    """For `compare: frames`: places a side whose features are kept apart."""
     kept: int = 8
-    """For `fc`: features of each place."""
+    """For `compare: frames`: features of each place."""
     hidden: int = 128
     """Features between what was joined and the scores."""
     dropout: float = 0.0
@@ -66,7 +70,7 @@ SEARCH = {
         "head": ["fc", "pool"],
         "width": [8, 16, 32],
         "scales": [2, 3],
-        "kept": [8, 16],
+        "compare": ["places", "frames"],
         "hidden": [64, 128, 256],
     },
     "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
@@ -85,10 +89,16 @@ class LateFusion(Classifier):
         self.length = task.context if config.head == "fc" else None
         each = widths(config.width, config.scales)
         self.look = Down(task.channels * config.fold**2, each, config.depth)
-        if config.head == "fc":
+        each_frame = each[-1]
+        if config.head == "fc" and config.compare == "frames":
             self.places = Places(each[-1], config.kept, config.grid)
-        joined = task.context * self.places.features if config.head == "fc" else each[-1]
-        self.score = mlp(joined, config.hidden, len(task.classes), config.dropout)
+            each_frame = self.places.features
+        joined = task.context * each_frame if config.head == "fc" else each_frame
+        self.join = nn.Sequential(nn.Linear(joined, config.hidden), nn.SiLU())
+        self.score = nn.Sequential(
+            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, len(task.classes)),
+        )  # fmt: skip
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.
@@ -100,9 +110,14 @@ class LateFusion(Classifier):
             check_length("late_fusion with head: fc", clip, self.length)
         folded = fold_pixels(standardise(clip), self.config.fold, 2 ** (self.config.scales - 1))
         maps = self.look(folded.flatten(0, 1))[-1]
-        if self.length is None:
-            return Scores(self.score(pooled(maps).unflatten(0, clip.shape[:2]).mean(dim=1)).float())
-        return Scores(self.score(self.places(maps).unflatten(0, clip.shape[:2]).flatten(1)).float())
+        if self.config.head == "pool":
+            joined = self.join(pooled(maps).unflatten(0, clip.shape[:2]).mean(dim=1))
+        elif self.config.compare == "frames":
+            joined = self.join(self.places(maps).unflatten(0, clip.shape[:2]).flatten(1))
+        else:  # (B·T, C, H, W) to (B, H·W, T·C)
+            side_by_side = maps.unflatten(0, clip.shape[:2]).flatten(1, 2).flatten(2).transpose(1, 2)
+            joined = self.join(side_by_side).mean(dim=1)
+        return Scores(self.score(joined).float())
 
 
 class Published(Classifier):
