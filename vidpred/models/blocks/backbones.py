@@ -17,6 +17,7 @@ from vidpred.models.blocks.inflate import InflatedConv, PadTime, Plan, inflate
 from vidpred.models.blocks.nonlocal_after import NonLocalAfter
 from vidpred.models.blocks.pretrained import load_pretrained
 from vidpred.models.blocks.resnet import ResNet, every_block
+from vidpred.models.blocks.scoring import he
 from vidpred.models.blocks.small_images import SmallNetwork, everywhere
 from vidpred.models.blocks.vgg import Vgg16, all_convolutions
 
@@ -105,7 +106,7 @@ class Backbone(nn.Module):
             if not pretrained:
                 for module in self.net.modules():
                     if isinstance(module, InflatedConv):
-                        module.reset_parameters()
+                        he(module)
         elif nonlocal_after:
             raise UserError(f"{model}: nonlocal_after is for networks over time: leave it out")
         self.attend = NonLocalAfter(model, nonlocal_after, self.net.widths)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.inflate import InflatedConv, inflate
 from vidpred.models.blocks.nonlocal_after import NonLocalAfter
 from vidpred.models.blocks.resnet import ResNet, every_block
-from vidpred.models.blocks.scoring import pooled
+from vidpred.models.blocks.scoring import he, pooled
 
 SHARE = 8
 """The fast pathway has one channel for so many of the slow one."""
@@ -39,7 +39,7 @@ class SlowFastResNet(nn.Module):
         inflate(self.fast, every_block(5, [(3,), (3,), (3,), (3,)]), "zeros")
         for module in self.modules():  # copies would begin blind to time's direction
             if isinstance(module, InflatedConv):
-                module.reset_parameters()
+                he(module)
         self.lateral = nn.ModuleList(
             nn.Sequential(
                 nn.Conv3d(each, 2 * each, (fusion, 1, 1), (every, 1, 1), (fusion // 2, 0, 0), bias=False),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
 from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import Places, only_default, pooled
+from vidpred.models.blocks.scoring import Places, he, only_default, pooled
 from vidpred.models.blocks.toys import Toy
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
@@ -89,14 +89,15 @@ class LateFusion(Classifier):
         self.length = task.context if config.head == "fc" else None
         each = widths(config.width, config.scales)
         self.look = Down(task.channels * config.fold**2, each, config.depth)
+        he(self.look)
         each_frame = each[-1]
         if config.head == "fc" and config.compare == "frames":
             self.places = Places(each[-1], config.kept, config.grid)
             each_frame = self.places.features
         joined = task.context * each_frame if config.head == "fc" else each_frame
-        self.join = nn.Sequential(nn.Linear(joined, config.hidden), nn.SiLU())
+        self.join = nn.Sequential(he(nn.Linear(joined, config.hidden)), nn.SiLU())
         self.score = nn.Sequential(
-            nn.Linear(config.hidden, config.hidden), nn.SiLU(), nn.Dropout(config.dropout),
+            he(nn.Linear(config.hidden, config.hidden)), nn.SiLU(), nn.Dropout(config.dropout),
             nn.Linear(config.hidden, len(task.classes)),
         )  # fmt: skip
 

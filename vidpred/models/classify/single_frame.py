@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
 from vidpred.models.blocks.learned_path import fold_pixels, standardise
 from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import agreed, mlp, only_default, pooled
+from vidpred.models.blocks.scoring import agreed, he, mlp, only_default, pooled
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
 
@@ -68,6 +68,7 @@ class SingleFrame(Classifier):
         self.config = config
         each = widths(config.width, config.scales)
         self.look = Down(task.channels * config.fold**2, each, config.depth)
+        he(self.look)
         self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:

@@ -15,7 +15,7 @@ from vidpred.errors import UserError
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
 from vidpred.models.blocks.learned_path import fold_pixels, standardise
 from vidpred.models.blocks.nonlocal_after import NonLocalAfter
-from vidpred.models.blocks.scoring import mlp, only_default, pooled
+from vidpred.models.blocks.scoring import he, mlp, only_default, pooled
 from vidpred.models.blocks.slow_fusion import SlowFusion as Layers
 from vidpred.models.blocks.toys import Toy
 from vidpred.models.checks import between
@@ -74,6 +74,7 @@ class SlowFusion(Classifier):
         self.config = config
         inputs = task.channels * config.fold**2
         self.look = _Attending(inputs, config.filters, config.depth, config.pool, config.pool_every)
+        he(self.look)
         stages = {f"stage{layer + 1}": config.filters for layer in range(config.depth)}
         self.look.attend = NonLocalAfter("slow_fusion", config.nonlocal_after, stages)
         self.score = mlp(config.filters, config.hidden, len(task.classes), config.dropout)

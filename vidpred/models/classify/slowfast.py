@@ -18,7 +18,7 @@ from vidpred.models.blocks.learned_path import fold_pixels, standardise
 from vidpred.models.blocks.nonlocal_after import NonLocalAfter
 from vidpred.models.blocks.pathways import make_pathways, run_pathways, slow_widths
 from vidpred.models.blocks.scales import widths
-from vidpred.models.blocks.scoring import mlp, only_default, pooled
+from vidpred.models.blocks.scoring import he, mlp, only_default, pooled
 from vidpred.models.blocks.slowfast_resnet import SlowFastResNet
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
@@ -86,6 +86,8 @@ class Slowfast(Classifier):
         self.slow, self.fast, self.lateral = make_pathways(
             inputs, config.width, config.share, config.scales, config.fusion
         )
+        for layers in (self.slow, self.fast, self.lateral):
+            he(layers)
         joined = slow_widths(config.width, config.share, config.scales)
         stages = {f"stage{scale}": channels for scale, channels in enumerate(joined, start=1)}
         self.attend = NonLocalAfter("slowfast", config.nonlocal_after, stages)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.cnn_m import CnnM
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
 from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import agreed, mlp, only_default, pooled
+from vidpred.models.blocks.scoring import agreed, he, mlp, only_default, pooled
 from vidpred.models.checks import between, sees_motion
 from vidpred.types import Classifier, Scores, Task
 
@@ -102,6 +102,7 @@ class _Stream(nn.Module):
         self.fold, self.multiple = config.fold, 2 ** (config.scales - 1)
         each = widths(config.width, config.scales)
         self.look = Down(channels * config.fold**2, each, config.depth)
+        he(self.look)
         self.score = mlp(each[-1], config.hidden, classes, config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
