@@ -401,7 +401,7 @@ class TrainParams(Section):
 
     model: str | None = None
     """A model of the zoo; null takes the best of `tune`."""
-    config: dict[str, bool | int | float | str] = {}
+    config: dict[str, bool | int | float | str | list[str]] = {}
     """Fields of its config, where `model` is named."""
     steps: Count = 1000
     """Optimiser steps."""
