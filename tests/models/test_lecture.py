@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.blocks.attention import NonLocal
+from vidpred.models.blocks.pathways import handed_over
 from vidpred.models.blocks.recurrent import ConvLSTM
 from vidpred.models.blocks.simple_recurrent import ConvGRU, ConvRNN
 from vidpred.types import Predictor, Task
@@ -374,7 +375,7 @@ class TestSlowfast:
             reference.weight.copy_(lateral.weight.reshape(8, 5, 4, 1, 1).transpose(1, 2))
             reference.bias.copy_(lateral.bias)  # type: ignore[union-attr, arg-type]
         fast = torch.randn(2, 5, 4, 8, 8)
-        handed = model._handed_over(lateral, fast, [0, 2, 4])  # type: ignore[operator]
+        handed = handed_over(lateral, fast, [0, 2, 4], 5)
         torch.testing.assert_close(handed, F.silu(reference(fast.transpose(1, 2)).transpose(1, 2)))
 
 

@@ -69,7 +69,7 @@ def inflate(network: nn.Module, plan: Plan, pad_time: PadTime, within: str = "")
         if made is None:
             inflate(child, plan, pad_time, whole)
         else:
-            setattr(network, name, made)
+            setattr(network, name, made.train(child.training))
 
 
 def _inflated(flat: nn.Module, length: int, step: int, pad_time: PadTime) -> nn.Module | None:

@@ -25,7 +25,7 @@ def slow_widths(width: int, share: int, scales: int) -> list[int]:
     return [a + 2 * b for a, b in zip(widths(width, scales), widths(width // share, scales), strict=True)]
 
 
-def make_pathways(channels: int, width: int, share: int, scales: int, fusion: int) -> Layers:
+def make_pathways(channels: int, width: int, share: int, scales: int, fusion: int, *, norm: bool = False) -> Layers:
     """The layers, for a model to keep as its own.
 
     Args:
@@ -34,13 +34,14 @@ def make_pathways(channels: int, width: int, share: int, scales: int, fusion: in
         share: The fast pathway has one channel for so many of the slow one.
         scales: Resolutions.
         fusion: Moments of the fast pathway, around each slow one, that a lateral connection sees; odd.
+        norm: Whether batch norm follows the pathways' convolutions.
     """
     slow, fast = (widths(each, scales) for each in (width, width // share))
     joined = slow_widths(width, share, scales)
     *alone, last = zip([channels, *joined[:-1]], slow, strict=True)
     return (
-        nn.ModuleList([*(conv(*pair) for pair in alone), Conv3x3x3(*last)]),
-        nn.ModuleList(Conv3x3x3(a, b) for a, b in zip([channels, *fast[:-1]], fast, strict=True)),
+        nn.ModuleList([*(conv(*pair, norm=norm) for pair in alone), Conv3x3x3(*last, norm=norm)]),
+        nn.ModuleList(Conv3x3x3(a, b, norm=norm) for a, b in zip([channels, *fast[:-1]], fast, strict=True)),
         nn.ModuleList(nn.Conv2d(fusion * each, 2 * each, 1) for each in fast),
     )
 
@@ -65,7 +66,7 @@ def run_pathways(
             slow, fast = halve(slow), halve(fast)
         slow = _slow(of_slow, slow)
         fast = F.silu(by_moment(of_fast, fast))
-        slow = torch.cat((slow, _handed_over(lateral, fast, kept, fusion)), dim=2)
+        slow = torch.cat((slow, handed_over(lateral, fast, kept, fusion)), dim=2)
         if after is not None:
             slow = after(scale, slow)
         found.append((slow, fast))
@@ -86,7 +87,7 @@ def _slow(layer: nn.Module, slow: Tensor) -> Tensor:
     return found
 
 
-def _handed_over(lateral: nn.Module, fast: Tensor, kept: list[int], fusion: int) -> Tensor:
+def handed_over(lateral: nn.Module, fast: Tensor, kept: list[int], fusion: int) -> Tensor:
     """(B, T, C, H, W) to (B, T', 2·C, H, W): the fast moments around each slow one, zeros beyond the ends."""
     beyond = fusion // 2
     padded = F.pad(fast, (0, 0, 0, 0, 0, 0, beyond, beyond))

@@ -15,9 +15,10 @@ def widths(width: int, scales: int) -> list[int]:
     return [width * (scale + 1) for scale in range(scales)]
 
 
-def conv(inputs: int, outputs: int) -> nn.Sequential:
-    """A 3x3 convolution and SiLU, on maps of any size."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.SiLU())
+def conv(inputs: int, outputs: int, *, norm: bool = False) -> nn.Sequential:
+    """A 3x3 convolution, batch norm where it is asked for, and SiLU, on maps of any size."""
+    norms = [nn.BatchNorm2d(outputs)] if norm else []
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), *norms, nn.SiLU())
 
 
 def halve(maps: Tensor) -> Tensor:
@@ -33,12 +34,13 @@ class Down(nn.Module):
         channels: Of the input.
         widths: Channels of each scale, finest first.
         depth: Convolutions at each scale.
+        norm: Whether batch norm follows each.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], depth: int) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], depth: int, *, norm: bool = False) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
-            nn.Sequential(conv(before, after), *(conv(after, after) for _ in range(depth - 1)))
+            nn.Sequential(conv(before, after, norm=norm), *(conv(after, after, norm=norm) for _ in range(depth - 1)))
             for before, after in itertools.pairwise([channels, *widths])
         )
 

@@ -13,19 +13,21 @@ class Conv3x3x3(nn.Module):
     """A 3x3x3 convolution with zeros beyond the ends, over a list of (B, channels, H, W), one for each moment.
 
     Done as one 3x3 convolution over the channels of three neighbours: the same sums and as many parameters as
-    `nn.Conv3d`, but it may lie channels-last, which a CPU computes several times faster.
+    `nn.Conv3d`, but it may lie channels-last, which a CPU computes several times faster. With `norm`, batch norm over
+    all moments together follows.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, norm: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3 * inputs, outputs, 3, padding=1)
+        self.norm = nn.BatchNorm2d(outputs) if norm else nn.Identity()
 
     def forward(self, moments: list[Tensor]) -> list[Tensor]:
         """As many moments (B, outputs, H, W) as there were."""
         beyond = torch.zeros_like(moments[0])
         padded = [beyond, *moments, beyond]
         neighbours = [torch.cat(padded[i : i + 3], dim=1) for i in range(len(moments))]
-        y: Tensor = self.conv(torch.cat(neighbours).contiguous(memory_format=torch.channels_last))
+        y: Tensor = self.norm(self.conv(torch.cat(neighbours).contiguous(memory_format=torch.channels_last)))
         return list(y.chunk(len(moments)))
 
 
@@ -39,13 +41,23 @@ class SlowFusion(nn.Module):
         pool: How two neighbouring moments become one: their mean or their maximum; `none` leaves them apart. The mean
             of those still there is taken at the end.
         pool_every: Convolutions between two poolings.
+        norm: Whether batch norm follows each convolution.
     """
 
     def __init__(
-        self, channels: int, filters: int, depth: int, pool: Literal["mean", "max", "none"], pool_every: int
+        self,
+        channels: int,
+        filters: int,
+        depth: int,
+        pool: Literal["mean", "max", "none"],
+        pool_every: int,
+        *,
+        norm: bool = False,
     ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(Conv3x3x3(filters if layer else channels, filters) for layer in range(depth))
+        self.convs = nn.ModuleList(
+            Conv3x3x3(filters if layer else channels, filters, norm=norm) for layer in range(depth)
+        )
         self.pool = pool
         self.pool_every = pool_every
 

@@ -69,7 +69,7 @@ class EarlyFusion(Classifier):
         self.config = config
         self.length = task.context
         each = widths(config.width, config.scales)
-        self.look = Down(task.context * task.channels * config.fold**2, each, config.depth)
+        self.look = Down(task.context * task.channels * config.fold**2, each, config.depth, norm=True)
         he(self.look)
         self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
 

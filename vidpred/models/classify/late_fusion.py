@@ -88,7 +88,7 @@ class LateFusion(Classifier):
         self.config = config
         self.length = task.context if config.head == "fc" else None
         each = widths(config.width, config.scales)
-        self.look = Down(task.channels * config.fold**2, each, config.depth)
+        self.look = Down(task.channels * config.fold**2, each, config.depth, norm=True)
         he(self.look)
         each_frame = each[-1]
         if config.head == "fc" and config.compare == "frames":

@@ -67,7 +67,7 @@ class SingleFrame(Classifier):
         super().__init__()
         self.config = config
         each = widths(config.width, config.scales)
-        self.look = Down(task.channels * config.fold**2, each, config.depth)
+        self.look = Down(task.channels * config.fold**2, each, config.depth, norm=True)
         he(self.look)
         self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
 

@@ -73,7 +73,7 @@ class SlowFusion(Classifier):
         super().__init__()
         self.config = config
         inputs = task.channels * config.fold**2
-        self.look = _Attending(inputs, config.filters, config.depth, config.pool, config.pool_every)
+        self.look = _Attending(inputs, config.filters, config.depth, config.pool, config.pool_every, norm=True)
         he(self.look)
         stages = {f"stage{layer + 1}": config.filters for layer in range(config.depth)}
         self.look.attend = NonLocalAfter("slow_fusion", config.nonlocal_after, stages)

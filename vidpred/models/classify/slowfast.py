@@ -84,7 +84,7 @@ class Slowfast(Classifier):
         self.config = config
         inputs = task.channels * config.fold**2
         self.slow, self.fast, self.lateral = make_pathways(
-            inputs, config.width, config.share, config.scales, config.fusion
+            inputs, config.width, config.share, config.scales, config.fusion, norm=True
         )
         for layers in (self.slow, self.fast, self.lateral):
             he(layers)

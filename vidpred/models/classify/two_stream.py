@@ -101,7 +101,7 @@ class _Stream(nn.Module):
         super().__init__()
         self.fold, self.multiple = config.fold, 2 ** (config.scales - 1)
         each = widths(config.width, config.scales)
-        self.look = Down(channels * config.fold**2, each, config.depth)
+        self.look = Down(channels * config.fold**2, each, config.depth, norm=True)
         he(self.look)
         self.score = mlp(each[-1], config.hidden, classes, config.dropout)
 
