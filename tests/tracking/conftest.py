@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -141,7 +142,7 @@ def _shards(folder: Path, *, seed: int) -> Shards:
             frames[i, top : top + 5, left + i : left + i + 4] = level
         path = raw / f"{number}.rgb"
         path.write_bytes(frames.tobytes())
-        sha256 = f"{seed:04x}{number:060x}"
+        sha256 = hashlib.sha256(f"{seed} {number}".encode()).hexdigest()  # a clip's id is made of it
         clips.append(
             RawClip(
                 source=f"{number}.gif",

@@ -162,7 +162,7 @@ def why_not(gain: Gain) -> str:
     low, high = min(gain["pooled_interval"], gain["macro_interval"])
     if low > 0:
         return ""
-    verdict = "holds zero" if high > 0 else "says that it is worse"
+    verdict = "holds zero" if high >= 0 else "says that it is worse"
     return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} %, {verdict}"
 
 
