@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from vidpred.commands import predict as predicting
+from vidpred.commands import registry as registry_commands
 from vidpred.commands.cluster import cluster_app
 from vidpred.commands.export import EPILOG as EXPORT_EPILOG
 from vidpred.commands.export import export
@@ -69,7 +70,7 @@ app.command(epilog=EXPORT_EPILOG)(export)
 
 @app.command(
     epilog="Examples: `vidpred models`; `vidpred models convlstm`; `vidpred models --task classify`; "
-    "`vidpred models slow_fusion --receptive-field`; `vidpred models --json`"
+    "`vidpred models slow_fusion --receptive-field`; `vidpred models --registry`; `vidpred models --json`"
 )
 def models(
     name: Annotated[str | None, typer.Argument(help="One model: what it is, its config, what a sweep may try.")] = None,
@@ -83,12 +84,18 @@ def models(
         str | None, typer.Option("--variant", help="For --receptive-field: default, paper or toy.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Those in the MLflow registry instead; NAME: of one registered model.")
+    ] = False,
 ) -> None:
     """List the models that can be trained, with their parameters and operations; or tell all of one."""
     from vidpred.commands.model import show_model, show_receptive_field
     from vidpred.commands.models import show_models
     from vidpred.errors import UserError
 
+    if registry:
+        registry_commands.show_registry(name, as_json=as_json)
+        return
     if name is None and (receptive_field or variant):
         raise UserError("--receptive-field and --variant are for one model: name it")
     if variant and not receptive_field:
@@ -229,6 +236,7 @@ def catalog() -> None:
     list_catalog()
 
 
+registry_commands.add_commands(app)
 app.add_typer(cluster_app)
 
 leaderboard_app = typer.Typer(

@@ -44,6 +44,7 @@ model = mlflow.pyfunc.load_model("models:/vidpred@champion")
 frames = numpy.load("frames.npy")
 numpy.save("one.npy", model.predict(frames))
 numpy.save("five.npy", model.predict(frames, params={"frames": 5}))
+assert model.predict(model.input_example).shape == (1, 1, 16, 16, 3)
 import vidpred
 assert not vidpred.__file__.startswith(ROOT), vidpred.__file__
 """
@@ -175,9 +176,9 @@ def test_better_one_takes_over_and_worse_one_does_not(project: Project) -> None:
     assert better["champion"]["gain"]["pooled_interval"][0] > 0
     assert aliases() == {"champion": "2"}
     worse = project.register(0.7)
-    assert worse["alias"] is None
+    assert worse["alias"] == "challenger"
     assert "does not beat the champion (version 2)" in worse["reason"]
-    assert (versions(), aliases()) == (["1", "2", "3"], {"champion": "2"})
+    assert (versions(), aliases()) == (["1", "2", "3"], {"champion": "2", "challenger": "3"})
 
 
 def test_champion_of_another_task_is_not_compared(project: Project) -> None:

@@ -17,7 +17,7 @@ from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.types import Model, Task
 
-MOST_CALLS = 200_000
+MOST_CALLS = 20_000
 """Of torch's functions while a model is built; the zoo's need a few hundred."""
 SPARE_BYTES = 1 << 30
 """For what a model holds besides its weights, such as grids."""

@@ -195,7 +195,7 @@ def read_info(folder: Path) -> dict[str, Any]:
     missing = [key for key in wanted if not isinstance(info, dict) or key not in info]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}: copy the model's folder again")
-    kinds = wanted | {"flow": dict, "versions": dict}
+    kinds = wanted | {"flow": dict, "versions": dict, "training": dict, "params": dict}
     wrong = [key for key, kind in kinds.items() if key in info and not isinstance(info[key], kind)]
     if wrong:
         raise UserError(f"{path} is damaged: {', '.join(wrong)} of another kind than vidpred writes")

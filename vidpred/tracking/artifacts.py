@@ -78,7 +78,8 @@ class Place:
 
     def _stream(self, name: str, target: Path, most: int, advance: Callable[[int], None]) -> None:
         """As MLflow does it itself, but that it would write whatever comes, without an end."""
-        from mlflow.utils.rest_utils import augmented_raise_for_status, http_request
+        from mlflow.utils.request_utils import augmented_raise_for_status
+        from mlflow.utils.rest_utils import http_request
 
         ask: Callable[..., Any] = http_request
         answer = ask(self._repository._host_creds, posixpath.join("/", name), "GET", stream=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 import vidpred
 from vidpred.data.card_figures import counted, licences
@@ -87,7 +88,7 @@ def _data(shards: Shards) -> Data:
 
 def _licences(shards: Shards) -> list[Licence]:
     """Of the sources that clips were made of, the commonest first."""
-    rows = pd.read_parquet(shards.folder / "sources.parquet", columns=["status", "licence"]).to_dict("records")
+    rows = pq.read_table(shards.folder / "sources.parquet", columns=["status", "licence"]).to_pylist()
     told = licences(row for row in rows if row["status"] == "kept")
     listed, (more, sources) = counted((text[:LONGEST] for text in told), most=LICENCES)
     found = [Licence(licence=name, sources=count) for name, count in listed]

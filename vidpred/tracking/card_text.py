@@ -30,7 +30,7 @@ def plain(text: object) -> str:
     """A stranger's text as Markdown that shows it: one line, bounded, without markup or control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     line = line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
-    return re.sub(r"([\\`*_{}\[\]()#+!|~:@-])", r"\\\1", html.escape(line, quote=False))
+    return re.sub(r"([\\`*_{}\[\]#!|~:@])", r"\\\1", html.escape(line, quote=False))
 
 
 def limits_of(card: Mapping[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ def as_markdown(card: Mapping[str, Any], *, pictures: Sequence[str] = ()) -> str
         f"{', '.join(counted)}; made by vidpred {plain(card['vidpred'])}; weights {card['weights_sha256'][:12]}."
         if counted
         else f"Made by vidpred {plain(card['vidpred'])}; weights {card['weights_sha256'][:12]}.",
-        *(f"![the test clips, predicted]({name})" for name in pictures),
+        *(f"![A test clip: what happened, and what was predicted, in green]({name})" for name in pictures),
         "## How good",
         _figures(test, card["model"]),
         "\n".join(f"- {_gain(over, gain)}" for over, gain in test["gains"].items()),
@@ -153,7 +153,7 @@ def _figures(test: Mapping[str, Any], model: str) -> str:
         cells = [f"{row[column]:.4g}" if column in row else "–" for column in columns]
         shown = f"**{plain(name)}**" if name == model else plain(name)
         lines.append(f"| {shown} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "PD: perceptual distance in grey levels, lower is better."])
 
 
 def _gain(over: str, gain: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -23,12 +23,10 @@ from vidpred.errors import UserError
 from vidpred.evaluation.intervals import beats, paired_gain, why_not
 from vidpred.evaluation.scoring import score_model
 from vidpred.models.files import load_model, task_from
+from vidpred.tracking.aliases import CHALLENGER, CHAMPION
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
 from vidpred.types import Window
-
-CHAMPION: Final = "champion"
-CHALLENGER: Final = "challenger"
 
 _METRIC = "perceptual_distance"
 
@@ -38,7 +36,8 @@ class Decision:
     """The verdict."""
 
     alias: Literal["champion", "challenger"] | None
-    """`challenger`: it could not be compared with the champion. None: it lost."""
+    """`challenger`: it beats copying, but not the champion, or could not be compared with it. None: it does not beat
+    copying, so that there is nothing to use it for."""
     reason: str
     """In words."""
     champion: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +82,23 @@ def seen_by(shards: Shards, split: Path) -> dict[str, Any]:
     }
 
 
+def read_seen(folder: Path) -> dict[str, Any]:
+    """What a model was trained and chosen on, as `seen_by` gave it.
+
+    Raises:
+        UserError: it does not tell.
+    """
+    try:
+        seen = json.loads((folder / SEEN).read_bytes())
+        lists = [seen[key] for key in ("groups", "sources")]
+        if not all(isinstance(name, str) for names in lists for name in names):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{folder / SEEN} does not tell what it was trained on, which may be these clips") from None
+    whole: dict[str, Any] = seen
+    return whole
+
+
 def decide(bench: Bench, champion: Path | None, *, called: str = "the champion") -> Decision:
     """The alias of a candidate that is not the champion itself.
 
@@ -99,16 +115,16 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
         return Decision(CHAMPION, f"it beats {bar}, and there was no champion")
     try:
         model, info = load_model(champion)
-        seen = json.loads((champion / SEEN).read_bytes())
-    except (UserError, OSError, ValueError) as error:
+        seen = read_seen(champion)
+    except UserError as error:
         # its folder is a temporary one: its name says nothing, and is another one each time
         why = str(error).replace(f"{champion}/", "").replace(str(champion), "it")
         return Decision(CHALLENGER, f"not compared: {called} cannot be loaded here ({why})")
     against = {"weights_sha256": info["weights_sha256"]}
-    other = _other_task(info, bench.info)
+    other = other_task(info, bench.info)
     if other:
         return Decision(CHALLENGER, f"not compared: {called} is for another task, {other}", against)
-    known = _has_seen(seen, bench)
+    known = has_seen(seen, bench)
     if known:
         return Decision(CHALLENGER, f"not compared: {called} was trained on {known}", against)
     clips = {clip.id: row for row, clip in enumerate(bench.shards.clips)}
@@ -130,10 +146,10 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
     told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on {same}"
     if beats(gain):
         return Decision(CHAMPION, f"it beats {bar} and {called}: {told}", against)
-    return Decision(None, f"it does not beat {called}: {told}; {why_not(gain)}", against)
+    return Decision(CHALLENGER, f"it does not beat {called}: {told}; {why_not(gain)}", against)
 
 
-def _other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
+def other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
     """How what two models were made for differs, by their model.json, in words; empty where they agree."""
     # at another frame rate things move further from frame to frame; fitted otherwise they have another size and form
     theirs, ours = (
@@ -147,7 +163,7 @@ def _other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> st
     )
 
 
-def _has_seen(seen: Mapping[str, Any], bench: Bench) -> str:
+def has_seen(seen: Mapping[str, Any], bench: Bench) -> str:
     """Which of the test clips a model knows, in words; empty where none."""
     if seen.get("split_sha256") == seen_by(bench.shards, bench.split)["split_sha256"]:
         return ""  # the very same split; by time its groups are in every part, the frames are not

@@ -6,7 +6,6 @@ task, the alias that `gate` decides, and a receipt. A version is known by its we
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,17 +19,18 @@ import pandas as pd
 from vidpred import workspace
 from vidpred.data.clips import make_batch, read_windows
 from vidpred.errors import UserError
-from vidpred.models.files import INFO, WEIGHTS, load_model, task_from
+from vidpred.models.files import load_model, task_from
 from vidpred.tracking import store
-from vidpred.tracking.artifacts import fetch
+from vidpred.tracking.aliases import settle
 from vidpred.tracking.card import write_card
 from vidpred.tracking.card_facts import make_card
 from vidpred.tracking.card_text import as_markdown
 from vidpred.tracking.download import IDENTITY_TAG, download, find
-from vidpred.tracking.gate import CHALLENGER, CHAMPION, Bench, Decision, decide, seen_by
-from vidpred.tracking.package import ARTIFACTS, SEEN, package
+from vidpred.tracking.gate import Bench, Decision, seen_by
+from vidpred.tracking.package import ARTIFACTS, package
+from vidpred.tracking.promotion import alone, apply, decide_again, decision_tags
 from vidpred.tracking.runs import Tracker
-from vidpred.training.figures import verdict
+from vidpred.training.figures import interval_of, verdict
 from vidpred.types import Window, to_uint8
 
 if TYPE_CHECKING:
@@ -42,12 +42,8 @@ __all__ = ["Bench", "download", "read_bench_windows", "register", "verify"]
 log = logging.getLogger(__name__)
 
 SHA_TAG = "vidpred.weights_sha256"
-DECISION_TAG = "vidpred.decision"
-REASON_TAG = "vidpred.reason"
 CARD_TAG = "vidpred.card"
 """A digest of the version's card."""
-AGAINST_TAG = "vidpred.against"
-"""The champion that a version was held against, as JSON."""
 
 _PATIENCE_SECONDS = 60
 """A server may take longer over an upload than over a figure."""
@@ -88,10 +84,10 @@ def register(
     client = store.connect(patience_seconds=_PATIENCE_SECONDS)
     identity = _identity(info)
     # two at once, as with `dvc exp run --queue`, would else make two versions
-    with workspace.locked(workspace.home() / "register"), store.explained(f"{name} was not registered"):
+    with alone(), store.explained(f"{name} was not registered"):
         version = find(client, name, identity)
-        present = _by_alias(client, name, CHAMPION)
-        decision = _decide(client, version, present, bench)
+        present, moves = settle(client, name)
+        decision = decide_again(client, version, present, moves, bench)
         card = make_card(bench, evaluation)
         tags = _tags(info, bench, decision) | {CARD_TAG: workspace.digest(card)} | dict(more_tags or {})
         tags = {tag: value[:5000] for tag, value in tags.items()}
@@ -110,7 +106,7 @@ def register(
                 client.update_model_version(name, version.version, as_markdown(card))
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
-        _apply(client, version, decision)
+        apply(client, version, decision, present=present, moves=moves)
         receipt = _receipt(name, info, decision, bench.metrics)
         workspace.write_json(
             workspace.home() / "register" / f"{info['weights_sha256']}.json",
@@ -147,17 +143,6 @@ def _identity(info: Mapping[str, Any]) -> str:
     return workspace.digest({key: info[key] for key in ("name", "config", "task", "weights_sha256")})
 
 
-def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-
-
 def _create(
     client: MlflowClient,
     run: Tracker,
@@ -192,7 +177,12 @@ def _create(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     source = f"{client.get_run(run_id).info.artifact_uri}/{folder}"
-    return client.create_model_version(name, source, run_id=run_id, tags=tags)
+    made = client.create_model_version(name, source, run_id=run_id, tags=tags)
+    first = find(client, name, tags[IDENTITY_TAG])
+    if first is None or first.version == made.version:
+        return made
+    client.delete_model_version(name, made.version)  # another machine, which our lock does not reach, was first
+    return first
 
 
 @contextmanager
@@ -223,43 +213,6 @@ def _example(bench: Bench) -> np.ndarray:
     return example
 
 
-def _decide(client: MlflowClient, version: ModelVersion | None, present: ModelVersion | None, bench: Bench) -> Decision:
-    if present is None or not verdict(bench.metrics).beats:
-        return decide(bench, None)
-    if version is not None and present.version == version.version:
-        return _again(version, verdict(bench.metrics).baseline)
-    called = f"the champion (version {present.version})"
-    with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
-        folder = Path(temporary)
-        try:
-            source = client.get_model_version_download_uri(present.name, present.version)
-            fetch(source, folder, {WEIGHTS: True, INFO: True, SEEN: False})
-        except store.StoreError:
-            raise
-        except UserError as error:
-            log.warning("%s: %s", called, error)  # it is not there any more: `decide` finds the folder empty
-        return decide(bench, folder, called=called)
-
-
-def _again(champion: ModelVersion, bar: str) -> Decision:
-    """What the present champion got its alias for."""
-    if champion.tags.get(DECISION_TAG) != CHAMPION:
-        return Decision(CHAMPION, f"it beats {bar}, and was made champion by hand")
-    return Decision(CHAMPION, champion.tags[REASON_TAG], json.loads(champion.tags.get(AGAINST_TAG, "{}")))
-
-
-def _apply(client: MlflowClient, version: ModelVersion, decision: Decision) -> None:
-    """Moves aliases: a version has one at the most."""
-    if decision.alias is not None:
-        client.set_registered_model_alias(version.name, decision.alias, version.version)
-    for alias in {CHAMPION, CHALLENGER} - {decision.alias}:
-        holder = _by_alias(client, version.name, alias)
-        if holder is not None and holder.version == version.version:
-            if alias == CHAMPION:
-                log.warning("models:/%s/%s is champion no more: %s", version.name, version.version, decision.reason)
-            client.delete_registered_model_alias(version.name, alias)
-
-
 def _figures(info: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float]:
     bar, gain, _ = verdict(metrics)
     return {
@@ -272,6 +225,7 @@ def _figures(info: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, f
 
 def _tags(info: Mapping[str, Any], bench: Bench, decision: Decision) -> dict[str, str]:
     seen = seen_by(bench.shards, bench.split)
+    interval = interval_of(verdict(bench.metrics).gain)
     return {
         SHA_TAG: str(info["weights_sha256"]),
         IDENTITY_TAG: _identity(info),
@@ -280,11 +234,10 @@ def _tags(info: Mapping[str, Any], bench: Bench, decision: Decision) -> dict[str
         "vidpred.split": str(bench.metrics["split"]),
         "vidpred.split_sha256": str(seen["split_sha256"]),
         "vidpred.train_groups_sha256": workspace.digest(seen["groups"]),
-        DECISION_TAG: decision.alias or "none",
-        REASON_TAG: decision.reason,
-        AGAINST_TAG: json.dumps(decision.champion),
+        **decision_tags(decision),
         **{f"vidpred.task.{key}": str(value) for key, value in info["task"].items()},
         **{f"vidpred.{key}": f"{value:.4g}" for key, value in _figures(info, bench.metrics).items()},
+        **{f"vidpred.gain_{end}": f"{value:.4g}" for end, value in zip(("low", "high"), interval or (), strict=False)},
     }
 
 
