@@ -71,6 +71,7 @@ def set_defaults(*, patience_seconds: int = 5) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines a trial, into the table that is drawn
     }.items():
         os.environ.setdefault(name, value)
 
