@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from vidpred.config import ModelSpace, Params, TuneParams, UniformSpace
 from vidpred.errors import UserError
@@ -72,6 +75,12 @@ def test_a_model_of_which_nothing_is_said_is_searched_as_its_file_proposes() -> 
     assert short.config == {name: zoo.search("warpmix")["config"][name] for name in ("width", "warps")}
     grid_of = asked.model_copy(update={"search": "grid"})
     assert complete(grid_of, TASK) == grid_of  # it would have no end
+
+
+def test_the_search_of_the_results_page_is_one(root: Path) -> None:
+    told = TuneParams.model_validate(yaml.safe_load((root / "benchmarks/six_models.yaml").read_text())["tune"])
+    assert len(told.models) == 6
+    assert not any("batch_size" in space.train for space in told.models.values())
 
 
 def test_a_range_with_a_step_has_these_values_only() -> None:
