@@ -79,6 +79,7 @@ def test_what_a_sweep_found_is_trained_and_judged_like_the_defaults(plan: MakePl
         assert "the best of sweep 0123456789abcdef (results/tune/best.yaml)" in text
         for told in ("depth 2 (", "loss.gdl 0 (0.25)", "augment.colour false (true)", "ema_decay 0.5 (0.99)"):
             assert told in text
+        assert text.count("loss.gdl 0 (0.25)") == 1
         assert "failed" not in text  # it was never trained with the rates of the others
 
     # a submission writes the page anew, with this row
@@ -96,7 +97,7 @@ def test_a_sweep_whose_best_is_the_default_says_so_and_trains_nothing_twice(plan
     usual, tuned = row_of(board, "conv2d"), row_of(board, "conv2d (tuned)")
     assert tuned.means == usual.means
     assert "beats 0 of 1 default " in board.standing.verdict
-    assert "from the default in nothing." in tuned.note
+    assert "; it is the default." in tuned.note
     assert "a sweep that left no summary beside it" in tuned.note
 
 

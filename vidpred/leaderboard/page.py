@@ -61,6 +61,7 @@ def render(standing: Standing, clips: Sequence[ShownClip], facts: Mapping[str, A
         tuned=standing.tuned,
         outdone=standing.outdone,
         verdict=standing.verdict,
+        note_of=standing.note_of,
         motion=standing.motion,
         worst_pd=max(row.means[PD] for row in ranked),
         references=standing.references,

@@ -88,6 +88,11 @@ class Standing:
         """The default rows that it is held against."""
         return [row for row in self.rows if row.outdone is not None]
 
+    def note_of(self, row: Row) -> str:
+        """What a reader has to know of a row, and is not told beside the defaults."""
+        known = row is self.tuned and bool(self.outdone)
+        return " ".join(part for part in (row.error, "" if known else row.note) if part)
+
     @property
     def verdict(self) -> str:
         """In words, how many of these it beats."""

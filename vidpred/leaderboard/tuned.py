@@ -52,8 +52,9 @@ class Tuned:
         """What a reader of its row has to know."""
         whose = f"sweep {self.sweep}" if self.sweep else "a sweep that left no summary beside it"
         rate = () if self.rate is None else (f"learning rate {self.rate:.3g}",)
-        told = "; ".join([*self.differs, *rate]) or "nothing"
-        return f"the best of {whose} ({self.path}), chosen on validation; it differs from the default in {told}."
+        told = "; ".join([*self.differs, *rate])
+        has = f"it has, in place of the default in brackets, {told}" if told else "it is the default"
+        return f"the best of {whose} ({self.path}), chosen on validation; {has}."
 
 
 def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> Tuned:

@@ -56,9 +56,9 @@ def markdown(standing: Standing, facts: Mapping[str, Any]) -> str:
     failed = [row for row in rows if not row.means]
     if failed:
         lines += ["## Without figures", "", *(f"- `{row.name}`: {row.error}" for row in failed), ""]
-    partly = [row for row in rows if row.means and (row.error or row.note)]
+    partly = {row.name: note for row in rows if row.means and (note := standing.note_of(row))}
     if partly:
-        lines += ["## Notes", "", *(f"- `{row.name}`: {' '.join([row.error, row.note]).strip()}" for row in partly), ""]
+        lines += ["## Notes", "", *(f"- `{name}`: {note}" for name, note in partly.items()), ""]
     lines += [f"Made by `{facts['command']}`.", ""]
     return "\n".join(lines)
 
