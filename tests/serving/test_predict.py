@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vidpred
 from tests.serving.clips import SIDE, clip, inside, moving_on, read
+from vidpred.config import FlowParams
 from vidpred.data import encode, launch, media
+from vidpred.data.clips import flow_for
 from vidpred.errors import UserError
 from vidpred.evaluation.pictures import GAP, GREEN, GREY
 from vidpred.models import zoo
 from vidpred.models.files import save_model
+from vidpred.serving.following import following
 from vidpred.serving.predict import predict_files
 from vidpred.serving.predictor import FramePredictor
-from vidpred.types import Task
+from vidpred.types import Task, to_float
 
 
 def test_continuation_follows_the_clip(folder: Path, model: str) -> None:
@@ -253,6 +258,17 @@ def test_a_batch_gives_what_single_clips_give(folder: Path, name: str) -> None:
     clips = np.stack([clip(6), clip(6)[::-1], np.roll(clip(6), 7, axis=1)])
     singly = np.stack([predictor.predict(frames, 3) for frames in clips])
     assert abs(predictor.predict_batch(clips, 3).astype(int) - singly).max() <= 1
+
+
+def test_flow_on_several_threads_is_that_of_training_to_the_bit() -> None:
+    noise = np.random.default_rng(0).integers(0, 50, (2, 5, SIDE, SIDE, 3), dtype=np.uint8)
+    contexts = [to_float(torch.from_numpy(np.stack([clip(5) // 2] * 2) + noise))]
+    for shift in (1, 2):  # a rollout goes on by a frame, then by two
+        contexts.append(torch.cat([contexts[-1][:, shift:], contexts[0].flip(1)[:, :shift]], dim=1))
+    with ThreadPoolExecutor(2) as pool:
+        one, other = flow_for(None, FlowParams()), following(FlowParams(), pool)
+        for context in contexts:
+            assert torch.equal(one(context), other(context))
 
 
 def test_models_that_need_flow(folder: Path) -> None:

@@ -12,6 +12,7 @@ The weights come from a registry or a folder, the code is the installed one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vidpred.models.rollout import rollout
 from vidpred.tracking.download import download
 from vidpred.training.device import choose_device
 from vidpred.types import Predictor, to_float, to_uint8
+from vidpred.workspace import cores
 
 _AT_ONCE = 32
 """Frames made at once."""
@@ -48,6 +50,7 @@ class FramePredictor:
         self.device = torch.device(device)
         self._model = model.to(self.device).eval()
         self._flow_params = FlowParams(**self.info.get("flow", {}))
+        self._pool: ThreadPoolExecutor | None = None
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto") -> FramePredictor:
@@ -182,9 +185,11 @@ class FramePredictor:
         """Of one rollout; None where the model needs none."""
         if not self._model.needs_flow:
             return None
-        from vidpred.data.clips import flow_for  # imports what most models do without
+        from vidpred.serving.following import following  # imports what most models do without
 
-        return flow_for(None, self._flow_params)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="flow")
+        return following(self._flow_params, self._pool)
 
 
 def _device(wanted: str) -> torch.device:
