@@ -56,6 +56,18 @@ repro: $(INSTALLED) ## the whole pipeline: from the clips to a registered model 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/vidpred summary
 
+# In a copy of its own, so that params.yaml and what was made by it stay: code and data as they are here, and the preset.
+CLASSIFY := runs/repro-classify
+
+.PHONY: repro-classify
+repro-classify: $(INSTALLED) ## the whole pipeline on moving shapes that are classified, in runs/repro-classify; the project's own outputs stay
+	@mkdir -p runs
+	@[ -e $(CLASSIFY)/.git ] || { git clone --quiet --shared --no-checkout . $(CLASSIFY) && git -C $(CLASSIFY) reset --quiet; }
+	@git ls-files -co --exclude-standard -z -- . ':!results' ':!dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(CLASSIFY)
+	@cd $(CLASSIFY) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH VIDPRED_HOME="$${VIDPRED_HOME:-$(CURDIR)/runs}" && \
+	  dvc config --quiet --local cache.dir $(CURDIR)/.dvc/cache && \
+	  vidpred preset moving_shapes >/dev/null && vidpred check && dvc repro && vidpred summary
+
 .PHONY: test
 test: $(INSTALLED) ## unit and end-to-end tests
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not slow"

@@ -13,18 +13,18 @@ from vidpred.config import load_params
 from vidpred.data.flow_store import NOTE, write_flow
 from vidpred.data.shards import Shards
 from vidpred.models import zoo
-from vidpred.types import Predictor
+from vidpred.types import Model
 from vidpred.workspace import cores, home, run_stage, write_json
 
 log = logging.getLogger(__name__)
 
 
-def needs_flow(name: str) -> bool:
-    """Whether a model of the zoo needs flow, under some config at least; UserError for an unknown name."""
-    found = zoo.module(name)
+def needs_flow(name: str, kind: str = "predict") -> bool:
+    """Whether a model for a kind of task needs flow, under some config at least; UserError for an unknown name."""
+    found = zoo.module(name, kind)
     return any(
-        issubclass(kind, Predictor) and kind.needs_flow and kind.__module__ == found.__name__
-        for _, kind in inspect.getmembers(found, inspect.isclass)
+        issubclass(one, Model) and one.needs_flow and one.__module__ == found.__name__
+        for _, one in inspect.getmembers(found, inspect.isclass)
     )
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     """Writes data/flow."""
     params = load_params()
     names = sorted({*params.tune.models, *([params.train.model] if params.train.model else [])})
-    models = [name for name in names if needs_flow(name)]
+    models = [name for name in names if needs_flow(name, params.task.kind)]
     out = Path("data/flow")
     if not models:
         note = {"needed": False, "models": [], "stored": False, **params.flow.model_dump()}

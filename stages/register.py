@@ -1,6 +1,7 @@
 """register: a version in the MLflow registry; champion only if it beats copy_last and the champion."""
 
 import json
+import logging
 from pathlib import Path
 
 from vidpred.config import load_params
@@ -8,11 +9,33 @@ from vidpred.data.shards import Shards
 from vidpred.models.files import load_model
 from vidpred.tracking.registry import Bench, read_bench_windows, register
 from vidpred.training.device import choose_device, set_threads
+from vidpred.types import Classifier
 from vidpred.workspace import run_stage, stage_key, write_json
+
+
+def _leave_out(trained: Path) -> None:
+    """Says that classifiers are not registered; the pipeline goes on to its report."""
+    reason = "not registered: this version registers models that predict frames only; the model is in models/trained"
+    logging.getLogger(__name__).warning("%s", reason)
+    info = load_model(trained, Classifier)[1]
+    receipt = {
+        "name": "",
+        "model": info["name"],
+        "weights_sha256": info["weights_sha256"],
+        "identity": "",
+        "alias": None,
+        "reason": reason,
+        "champion": {},
+        "figures": {},
+    }
+    write_json(Path("results/register/receipt.json"), receipt)
 
 
 def main() -> None:
     params = load_params()
+    if params.task.kind == "classify":
+        _leave_out(Path("models/trained"))
+        return
     set_threads(params.resources.threads)
     trained = Path("models/trained")
     info = load_model(trained)[1]

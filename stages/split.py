@@ -14,6 +14,7 @@ from vidpred.data.selection import choose, copies_of, doubts, standing_still
 from vidpred.data.shards import Shards
 from vidpred.data.split import counted, figures, kind_of, make_split, write_groups, write_split
 from vidpred.errors import UserError
+from vidpred.records import Segment
 from vidpred.workspace import cores, run_stage, write_json
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,12 @@ def main() -> None:
     params = load_params()
     shards = Shards("data/shards")
     clips, span = shards.clips, params.task.span
-    chosen = choose(clips, params.split, span=span)
+    labelled = params.task.kind == "classify"
+    chosen = choose(clips, params.split, span=span, labelled=labelled)
     pairs, groups, copies = _near_duplicates(shards, chosen.rows, params)
     left_out = chosen.left_out | {row: f"copy: of {clips[stays].source}" for row, stays in copies.items()}
     rows = [row for row in chosen.rows if row not in copies]
-    kind, split = make_split(clips, params.split, span=span, groups=groups, rows=rows)
+    kind, split = make_split(clips, params.split, span=span, groups=groups, rows=rows, labelled=labelled)
     write_split(Path("data/split"), split)
     write_groups(Path("data/split"), clips, split, groups=groups, left_out=left_out)
     summary = figures(
@@ -43,14 +45,8 @@ def main() -> None:
     _tell(summary)
     for doubt in doubts(clips, split, groups, kind):
         log.warning("%s", doubt)
-    still, windows = standing_still(shards, split["test"], span=span, interval=params.task.interval)
-    if 2 * still > windows:
-        log.warning(
-            "%d of %s end in a frame like the one before: gains over copy_last will mean little; raise "
-            "transcode.min_motion to drop clips that stand still",
-            still,
-            counted(windows, "test window"),
-        )
+    if not labelled:
+        _tell_what_stands_still(shards, split["test"], params)
     checked = copies_across(shards, split)
     write_json(RESULTS / "leakage.json", report(clips, checked, kind=kind))
     _judge(shards, checked, kind)
@@ -91,6 +87,17 @@ def _tell(summary: Mapping[str, Any]) -> None:
         log.info(text, counted(joined["groups"], "group"), joined["into"])
     if summary["left_out"]:
         log.info("clips left out: %s", ", ".join(f"{count} {why}" for why, count in summary["left_out"].items()))
+
+
+def _tell_what_stands_still(shards: Shards, test: Sequence[Segment], params: Params) -> None:
+    still, windows = standing_still(shards, test, span=params.task.span, interval=params.task.interval)
+    if 2 * still > windows:
+        log.warning(
+            "%d of %s end in a frame like the one before: gains over copy_last will mean little; raise "
+            "transcode.min_motion to drop clips that stand still",
+            still,
+            counted(windows, "test window"),
+        )
 
 
 def _judge(shards: Shards, checked: Checked, kind: str) -> None:

@@ -17,7 +17,7 @@ from vidpred.workspace import home, locked, run_stage, stage_key, write_json
 def main() -> None:
     params = load_params()
     set_threads(params.resources.threads)
-    choice = choose(params.train, Path("results/tune/best.yaml"))
+    choice = choose(params.train, Path("results/tune/best.yaml"), params.task.kind)
     data = read_data(Path("data/shards"), Path("data/split"), params)
     key = stage_key("train")
     folder = home() / "train" / key

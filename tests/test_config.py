@@ -64,6 +64,17 @@ def test_seeds_that_no_generator_takes_are_told(change: Change, section: str, se
         ("train.augment.scale", [1, 2, 3], "train.augment.scale is [1, 2, 3]: it must be a list of 2 at the most"),
         ("train.augment.scale", 2, "train.augment.scale is 2: it must be a list"),
         ("train.unroll_steps", [], "train.unroll_steps is []: it must be a whole number or a list of 1 or more"),
+        (
+            "train.augment.flip",
+            "up",
+            "train.augment.flip is \"up\": it must be true or false or 'left_right' or 'upside_down'",
+        ),
+        (
+            "train.augment.labels",
+            {"flip": {}},
+            "train.augment.labels.flip is unknown: there are left_right, upside_down, transpose, reverse",
+        ),
+        ("train.mixup", 0.2, "train.mixup is for task.kind classify, not predict: set it to 0"),
         ("train.augment.stride", 0, "train.augment.stride is 0: it must be at least 1"),
         ("trian", {}, "trian is unknown: did you mean train?"),
         ("flow.zzz", 1, "flow.zzz is unknown: there are method, preset"),

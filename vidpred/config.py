@@ -40,9 +40,10 @@ class Section(BaseModel):
 class TaskParams(Section):
     """What is asked of a model. Stages from split on depend on it."""
 
-    kind: Literal["predict", "interpolate"] = "predict"
+    kind: Literal["predict", "interpolate", "classify"] = "predict"
     """`predict`: the frames that follow the context. `interpolate`: the middle one of three, of which the context is
-    the first and the last; `context` is 2 and `horizon` is 1 then."""
+    the first and the last; `context` is 2 and `horizon` is 1 then. `classify`: which class the context is of; nothing
+    that follows is asked for, and `horizon` has no part in it."""
     context: Annotated[int, Field(ge=2)] = 5
     """Frames that the model sees."""
     horizon: Count = 1
@@ -51,9 +52,14 @@ class TaskParams(Section):
     """Distance between two frames of a window, in frames of the shard."""
 
     @property
+    def ahead(self) -> int:
+        """Frames of a window that the model does not see."""
+        return 0 if self.kind == "classify" else self.horizon
+
+    @property
     def span(self) -> int:
         """Frames of the shard from a window's first to its last, both counted."""
-        return (self.context + self.horizon - 1) * self.interval + 1
+        return (self.context + self.ahead - 1) * self.interval + 1
 
     @property
     def flow_interval(self) -> int:
@@ -362,11 +368,15 @@ class TuneParams(Section):
         return self
 
 
+Turn = Literal["left_right", "upside_down", "transpose", "reverse"]
+"""A change that may make a window one of another class."""
+
+
 class Augment(Section):
     """What is done to training windows at random; the same to all frames of a window. Validation and test see none."""
 
-    flip: bool = True
-    """Mirror left-right and up-down."""
+    flip: bool | Literal["left_right", "upside_down"] = True
+    """Mirror left-right and up-down, or only one of them."""
     transpose: bool = True
     """Swap rows and columns, where frames are square."""
     reverse: bool = True
@@ -383,6 +393,21 @@ class Augment(Section):
     """Train on a square part of so many pixels a side, anywhere in the frame: a step costs less. null: on all of it."""
     translate: Annotated[int, Field(ge=0, le=4096)] = 0
     """Largest shift along x and y, in pixels; the frame goes on as its mirror image. 0: off."""
+    labels: dict[Turn, dict[str, str]] = {}
+    """With `task.kind: classify`, what becomes of a class: `{left_right: {left: right}}` says that a mirrored left is a
+    right, and the other way round; classes that are not named keep theirs, so `{}` says that all do. What is asked for
+    above, may change a class and is not told here is refused."""
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Those that are asked for."""
+        wanted: dict[Turn, bool] = {
+            "left_right": self.flip in (True, "left_right"),
+            "upside_down": self.flip in (True, "upside_down"),
+            "transpose": self.transpose,
+            "reverse": self.reverse,
+        }
+        return tuple(name for name, asked in wanted.items() if asked)
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -420,7 +445,12 @@ class TrainParams(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Of the averaged weights, which are the ones scored and kept."""
     loss: dict[LossName, Annotated[float, Field(gt=0)]] = {"perceptual": 1.0, "gdl": 0.25}
-    """Weighted sum of losses."""
+    """Weighted sum of losses; with `task.kind: classify` the loss is the cross-entropy instead."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """With `task.kind: classify`: so much of a label is shared out evenly among all classes."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """With `task.kind: classify`: each window is mixed with another of its batch, in shares drawn from Beta(mixup,
+    mixup), and so are their labels. 0: off."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the loss on a model's auxiliary outputs."""
     accumulate: Count = 1
@@ -568,6 +598,10 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _as_printed(self) -> Params:
+        if self.task.kind != "classify":
+            for name, value in (("label_smoothing", self.train.label_smoothing), ("mixup", self.train.mixup)):
+                if value:
+                    raise ValueError(f"train.{name} is for task.kind classify, not {self.task.kind}: set it to 0")
         if self.evaluate.protocol == "mathieu2015" and (self.task.kind, self.task.context) != ("predict", 4):
             raise ValueError(
                 "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, "

@@ -31,6 +31,10 @@ def checked(folder: Path, changes: Mapping[str, object]) -> None:
     check_models(path, load_params(path))
 
 
+CLASSIFY = {
+    "task.kind": "classify", "task.context": 8, "transcode.min_frames": 8, "tune.models": {"single_frame": {}},
+    "train.augment.flip": "left_right", "train.augment.transpose": False, "train.augment.reverse": False,
+}  # fmt: skip
 SEARCH = {"convlstm": {"config": {"filters": [8, 16]}, "train": {"learning_rate": {"low": 1e-3, "high": 1e-2}}}}
 
 
@@ -41,6 +45,8 @@ SEARCH = {"convlstm": {"config": {"filters": [8, 16]}, "train": {"learning_rate"
         {"train.model": "warpmix", "train.config": {"width": 16, "frames": 2}, "train.augment.crop": 32},
         {"tune.models": SEARCH, "task.kind": "interpolate", "task.context": 2, "transcode.min_frames": 3},
         {"train.model": "vae_lstm", "train.stage_shares": {"autoencoder": 3, "joint": 1}},
+        CLASSIFY | {"train.model": "early_fusion", "train.mixup": 0.2, "train.label_smoothing": 0.1},
+        CLASSIFY | {"train.augment.reverse": True, "train.augment.labels": {"reverse": {"open": "close"}}},
         {
             "tune.models": {"multiscale": {}},
             "train.model": "multiscale",
@@ -78,6 +84,11 @@ def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: d
             "tune.models.warpmix: train.loss has adversarial, and warpmix has no discriminators: take multiscale",
         ),
         ({"train.model": "vae_lstm", "train.augment.crop": 48}, "train: "),
+        (
+            CLASSIFY | {"train.augment.reverse": True},
+            "task.kind classify: train.augment.reverse plays windows backwards, which may make them of another class",
+        ),
+        (CLASSIFY | {"train.model": "warpmix"}, "train.model: warpmix predicts"),
     ],
 )
 def test_what_a_model_cannot_do_is_told_with_its_place(tmp_path: Path, changes: dict[str, object], told: str) -> None:

@@ -254,3 +254,48 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert {part: read_split(tmp_path, part) for part in PARTS} == parts
     with pytest.raises(UserError, match="run `dvc repro split`"):
         read_split(tmp_path / "none", "train")
+
+
+def labelled(groups: dict[str, int]) -> list[Clip]:
+    """Two clips for each group; so many groups of each class."""
+    named = [(label, number) for label, count in groups.items() for number in range(count)]
+    return [clip(2 * i + j, f"{label}_g{n}", label=label) for i, (label, n) in enumerate(named) for j in range(2)]
+
+
+def test_every_class_trains_and_is_in_the_other_parts_where_it_has_groups_enough() -> None:
+    counts = {"many": 40, "three": 3, "two": 2, "other": 2, "one": 1}
+    for seed in range(10):
+        clips = labelled(counts)
+        kind, parts = make_split(clips, SplitParams(seed=seed), span=6, labelled=True)
+        assert kind == "group"
+        found = {part: {clips[s.clip].label for s in segments} for part, segments in parts.items()}
+        assert found["train"] == set(counts)
+        assert {"many", "three"} <= found["val"] & found["test"]
+        assert ("two" in found["val"]) != ("two" in found["test"])
+        assert "one" not in found["val"] | found["test"]
+        across = [groups_of(clips, segments) for segments in parts.values()]
+        assert not any(one & other for one, other in itertools.combinations(across, 2))
+
+
+def test_a_group_of_several_classes_stays_whole() -> None:
+    clips = [clip(10 * g + i, f"g{g}", label="ab"[i % 2]) for g in range(30) for i in range(4)]
+    _, parts = make_split(clips, SplitParams(), span=6, labelled=True)
+    assert {len(groups_of(clips, parts[part])) > 0 for part in PARTS} == {True}
+    assert sum(len(groups_of(clips, parts[part])) for part in PARTS) == 30
+
+
+def test_classes_that_cannot_be_split_are_told() -> None:
+    with pytest.raises(UserError, match=r"add clips of every class, or take split\.kind: time"):
+        make_split(labelled({"a": 1, "b": 1, "c": 1}), SplitParams(), span=6, labelled=True)
+    clips = [clip(0, "a", label="x", part="train"), clip(1, "b", label="y", part="test")]
+    clips += [clip(2, "c", label="x", part="val")]
+    with pytest.raises(UserError, match=r"no training clip of y: add clips, or name them in split\.drop_labels"):
+        make_split(clips, SplitParams(kind="official"), span=6, labelled=True)
+
+
+def test_clips_without_a_label_are_left_out_where_classes_are_asked_for() -> None:
+    clips = [clip(0, "a", label="x"), clip(1, "b"), clip(2, "c", label="y")]
+    chosen = choose(clips, SplitParams(), span=6, labelled=True)
+    assert (chosen.rows, chosen.left_out) == ([0, 2], {1: "no label"})
+    with pytest.raises(UserError, match="no clip has a label: put the clips of each class into a folder of its name"):
+        choose(many(3), SplitParams(), span=6, labelled=True)

@@ -28,12 +28,13 @@ def check_params(path: Path) -> Params:
         UserError: they are not; names the place.
     """
     params = load_params(path)
-    known = _models()
+    known = _models(params.task.kind)
+    for_it = " for task.kind classify" if params.task.kind == "classify" else ""
     for place, name in [*(("tune.models", name) for name in params.tune.models), ("train.model", params.train.model)]:
         if name is not None and name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             instead = f"did you mean {near[0]}?" if near else "`vidpred models` lists them"
-            raise UserError(f"{path}: {place} names {name}, and there is no such model: {instead}")
+            raise UserError(f"{path}: {place} names {name}, and there is no such model{for_it}: {instead}")
     return params
 
 
@@ -88,11 +89,12 @@ def _near(path: Path, root: Path) -> str:
     return f" (did you mean {meant.relative_to(root) if meant.is_relative_to(root) else meant}?)"
 
 
-def _models() -> list[str]:
-    """Names of the zoo: its files, without the torch that they import."""
-    from vidpred.models import predict
+def _models(kind: str) -> list[str]:
+    """Names of the zoo for a kind of task: its files, without the torch that they import."""
+    from vidpred.models import classify, predict
 
-    return sorted(found.name for found in pkgutil.iter_modules(predict.__path__) if not found.name.startswith("_"))
+    folder = (classify if kind == "classify" else predict).__path__
+    return sorted(found.name for found in pkgutil.iter_modules(folder) if not found.name.startswith("_"))
 
 
 def check_project() -> None:

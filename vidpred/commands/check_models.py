@@ -12,11 +12,12 @@ from pathlib import Path
 import torch
 
 from vidpred.config import Params, Space, TrainParams, UniformSpace
+from vidpred.data.labels import tables_of
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.training.stages import planned
 from vidpred.tuning.space import check_space, complete
-from vidpred.types import Predictor, Task
+from vidpred.types import Model, Predictor, Task
 
 
 def check_models(path: Path, params: Params) -> None:
@@ -31,20 +32,26 @@ def check_models(path: Path, params: Params) -> None:
     """
     task = Task(
         context=params.task.context,
-        horizon=params.task.horizon,
+        horizon=params.task.ahead,
         height=params.transcode.height,
         width=params.transcode.width,
         interval=params.task.interval,
         kind=params.task.kind,
+        classes=("one", "other") if params.task.kind == "classify" else (),  # the clips will tell
     )
     place = ""
     with torch.random.fork_rng(devices=[]):
         try:
+            if params.task.kind == "classify":
+                place = "task.kind classify"
+                labels = params.train.augment.labels.values()
+                named = sorted({name for told in labels for name in (*told, *told.values())})
+                tables_of(params.train.augment, named or ["one"])
             if params.train.model is not None:
                 place = "train.model"
-                _trained(params.train.model)
+                _trained(params.train.model, task)
                 place = "train.config"
-                model = zoo.build(params.train.model, params.train.config, task)
+                model = zoo.build(params.train.model, params.train.config, task, Model)
                 zoo.operations(model, task)  # predicts once
                 place = "train"
                 _fits(params.train.model, model, params.train, task)
@@ -52,13 +59,13 @@ def check_models(path: Path, params: Params) -> None:
                     planned(model, params.train.steps, params.train.stage_shares)
             for name, space in params.tune.models.items():
                 place = "tune.models"
-                _trained(name)
+                _trained(name, task)
                 place = f"tune.models.{name}.config"
                 for field, values in space.config.items():  # also what no trial happens to draw
                     for value in _ends(values):
-                        zoo.config_of(name, {field: value})
+                        zoo.config_of(name, {field: value}, task.kind)
                 place = f"tune.models.{name}"
-                model = zoo.build(name, {}, task)
+                model = zoo.build(name, {}, task, Model)
                 _fits(name, model, params.train, task)
                 _plan_of_a_trial(model, params)
             place = ""
@@ -67,23 +74,23 @@ def check_models(path: Path, params: Params) -> None:
             raise UserError(f"{path}: {place}{': ' * bool(place)}{error}") from None
 
 
-def _trained(name: str) -> None:
-    if not zoo.is_trained(name):
+def _trained(name: str, task: Task) -> None:
+    if not zoo.is_trained(name, task.kind):
         raise UserError(f"{name} has nothing to train: name another")
 
 
-def _fits(name: str, model: Predictor, train: TrainParams, task: Task) -> None:
+def _fits(name: str, model: Model, train: TrainParams, task: Task) -> None:
     """Whether a model can be trained on what `train` cuts out of frames, and by its loss."""
     if train.augment.crop is not None:
         zoo.operations(model, replace(task, height=train.augment.crop, width=train.augment.crop))
-    if "adversarial" in train.loss and model.discriminators() is None:
+    if "adversarial" in train.loss and isinstance(model, Predictor) and model.discriminators() is None:
         raise UserError(
             f"train.loss has adversarial, and {name} has no discriminators: take multiscale, in tune.models too (its "
             "trials share the loss), or leave adversarial out"
         )
 
 
-def _plan_of_a_trial(model: Predictor, params: Params) -> None:
+def _plan_of_a_trial(model: Model, params: Params) -> None:
     try:
         planned(model, params.tune.steps, params.train.stage_shares)
     except UserError as error:

@@ -37,6 +37,8 @@ def leave_one_out(*, groups: Sequence[str], steps: int | None, output: Path | No
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file: give a folder, two files are written")
     params = load_params(root / "params.yaml")
+    if params.task.kind == "classify":
+        raise UserError("task.kind is classify, and only models that predict frames are compared so: see results/tune")
     if steps is not None:
         fewer = TrainParams.model_validate(params.train.model_dump() | {"steps": steps, "minutes": None})
         params = params.model_copy(update={"train": fewer})

@@ -13,6 +13,11 @@ from vidpred.errors import UserError
 from vidpred.training.figures import BASELINES, interval_of, verdict
 from vidpred.workspace import find_root
 
+OF_CLASSES = (
+    ("top1", "top-1", "{:.1%}"),
+    ("top5", "top-5", "{:.1%}"),
+    ("cross_entropy", "cross-entropy", "{:.3f}"),
+)
 SHOWN = (
     ("perceptual_distance", "PD", "{:.2f}"),
     ("psnr_db", "PSNR, dB", "{:.2f}"),
@@ -36,14 +41,17 @@ def show_summary() -> None:
     metrics = _read(root / "results/evaluate/metrics.json")
     model = metrics["model"]["name"]
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column(f"test, {metrics['windows']:,} window{'s' * (metrics['windows'] != 1)}")
-    for _, heading, _ in SHOWN:
+    classify = metrics.get("kind") == "classify"
+    judged = "video" if classify else "window"
+    shown = [column for column in OF_CLASSES if column[0] in metrics["test"][model]] if classify else SHOWN
+    table.add_column(f"test, {metrics[f'{judged}s']:,} {judged}{'s' * (metrics[f'{judged}s'] != 1)}")
+    for _, heading, _ in shown:
         table.add_column(heading, justify="right")
-    order = [*BASELINES["interpolate"], "flow_gate", model]
+    order = [*BASELINES["interpolate"], *BASELINES["classify"], "flow_gate", model]
     for name in sorted(metrics["test"], key=lambda n: order.index(n) if n in order else len(order)):
         figures = metrics["test"][name]
         own = name == model
-        cells = [form.format(figures[key]) for key, _, form in SHOWN]
+        cells = [form.format(figures[key]).replace("%", " %") for key, _, form in shown]
         table.add_row(name, *cells, style="bold" if own else "")
     console = Console(highlight=False)
     console.print()
@@ -72,10 +80,13 @@ def _gain(metrics: dict[str, Any]) -> str:
     interval = interval_of(gain)
     shown = f"beats {bar}" if beats else f"not shown to beat {bar}: {metrics['why_not']}"
     sure = f" (95 %: {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f} %)" if interval else ""
-    return f"{100 * gain['pooled']:+.1f} % in PD over {bar}{sure}; {shown}"
+    unit = "points of top-1" if metrics.get("kind") == "classify" else "% in PD"
+    return f"{100 * gain['pooled']:+.1f} {unit} over {bar}{sure}; {shown}"
 
 
 def _registered(receipt: dict[str, Any]) -> str:
+    if not receipt["name"]:
+        return str(receipt["reason"])
     name, alias = receipt["name"], receipt["alias"]
     place = f"models:/{name}@{alias}" if alias else f"a version of {name} without an alias"
     return f"{place} ({receipt['reason']})"

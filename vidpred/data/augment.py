@@ -62,6 +62,7 @@ def draw_changes(
         height: Rows of a frame.
         width: Columns of a frame.
     """
+    turns = augment.turns
     tosses = rng.random((count, 4)) < 0.5
     orders = rng.integers(0, len(_COLOUR_ORDERS), count)
     moves = np.zeros((count, _MOVES))
@@ -73,10 +74,10 @@ def draw_changes(
         Change(
             stride=float(move[0]),
             region=_region(augment, move, height, width) if placed else None,
-            reverse=bool(augment.reverse and toss[0]),
-            transpose=bool(augment.transpose and toss[1] and (height == width or augment.crop)),
-            upside_down=bool(augment.flip and toss[2]),
-            left_right=bool(augment.flip and toss[3]),
+            reverse=bool("reverse" in turns and toss[0]),
+            transpose=bool("transpose" in turns and toss[1] and (height == width or augment.crop)),
+            upside_down=bool("upside_down" in turns and toss[2]),
+            left_right=bool("left_right" in turns and toss[3]),
             colours=_COLOUR_ORDERS[order] if augment.colour and order else None,
         )
         for move, toss, order in zip(moves, tosses, orders, strict=True)

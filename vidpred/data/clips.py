@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,21 +21,33 @@ from torch import Tensor
 from vidpred.config import Augment, FlowParams, TaskParams
 from vidpred.data.augment import UNCHANGED, Change, change_flow, change_frames, draw_changes
 from vidpred.data.flow_store import Quantised, StoredFlow
+from vidpred.data.labels import Labels, classes_of
 from vidpred.data.shards import Shards
+from vidpred.data.split import read_split
 from vidpred.errors import UserError
 from vidpred.types import Batch, Segment, Task, Window, to_float, to_uint8
 from vidpred.workspace import cores
 
 
-def task_of(shards: Shards, task: TaskParams) -> Task:
-    """What a model for these shards is asked for."""
+def task_of(shards: Shards, task: TaskParams, split: Path | None = None) -> Task:
+    """What a model for these shards is asked for.
+
+    Args:
+        shards: Of frames.
+        task: Of params.yaml.
+        split: Folder of the split, whose training part has the classes; needed where `task.kind` is `classify`.
+
+    Raises:
+        UserError: as `classes_of`.
+    """
     return Task(
         context=task.context,
-        horizon=task.horizon,
+        horizon=task.ahead,
         height=shards.height,
         width=shards.width,
         interval=task.interval,
         kind=task.kind,
+        classes=classes_of(shards, read_split(split, "train")) if task.kind == "classify" and split else (),
     )
 
 
@@ -173,6 +186,8 @@ class Sample(NamedTuple):
     """uint8 (B, T + horizon, H, W, 3)."""
     flow: Quantised | None
     """Of the context, int8 (B, T-1, 2, H, W), where it is stored and asked for."""
+    labels: np.ndarray | None = None
+    """int64 (B,): the number of each window's class, once the window is changed; where classes are asked for."""
 
 
 class TrainSampler:
@@ -197,6 +212,7 @@ class TrainSampler:
         motion_share: float = 0.0,
         augment: Augment | None = None,
         flow: StoredFlow | None = None,
+        labels: Labels | None = None,
     ) -> None:
         """Counts the windows.
 
@@ -213,6 +229,7 @@ class TrainSampler:
             motion_share: Share of the windows drawn in proportion to motion.
             augment: Random changes; None: none.
             flow: Read with the windows; None: no flow. At the distance of two context frames.
+            labels: Classes, and what augmentation makes of them; None: windows have none.
 
         Raises:
             ValueError: the flow is for another interval.
@@ -227,7 +244,7 @@ class TrainSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment or UNCHANGED
-        self._shards, self._flow = shards, flow
+        self._shards, self._flow, self._labels = shards, flow, labels
         crop = self.augment.crop
         self._size = (shards.height, shards.width) if crop is None else (crop, crop)
         span = (self.count - 1) * interval + 1
@@ -279,15 +296,21 @@ class TrainSampler:
             height=shards.height,
             width=shards.width,
         )
+        if self._flow is not None:  # as it is stored
+            changes = [change._replace(reverse=False) for change in changes]
         out = np.empty((self.batch_size, self.count, *self._size, 3), np.uint8)
         for into, (segment, start), change in zip(out, drawn, changes, strict=True):
             if self._flow is None:
                 first, interval = self._strided(segment, start, change.stride)
             else:
-                first, interval, change = start, self.interval, change._replace(reverse=False)  # as it is stored
+                first, interval = start, self.interval
             frames = shards.frames(segment.clip, segment.start + first, self.count, interval)
             change_frames(frames, change, into)
-        return Sample(out, None if self._flow is None else self._flow_of(self._flow, drawn, changes))
+        flow = None if self._flow is None else self._flow_of(self._flow, drawn, changes)
+        if self._labels is None:
+            return Sample(out, flow)
+        known = [self._labels.after(segment.clip, change) for (segment, _), change in zip(drawn, changes, strict=True)]
+        return Sample(out, flow, np.array(known, np.int64))
 
     def _strided(self, segment: Segment, start: int, draw: float) -> tuple[int, int]:
         """First frame and interval of a window with a random stride, of those that the segment has room for.

@@ -35,32 +35,40 @@ class Chosen:
     rows: list[int]
     """Of the index, in its order."""
     left_out: dict[int, str] = field(default_factory=dict)
-    """The other rows, and why: `short`, `class dropped` or `class stands still`."""
+    """The other rows, and why: `short`, `no label`, `class dropped` or `class stands still`."""
 
 
-def choose(clips: Sequence[Clip], params: SplitParams, *, span: int) -> Chosen:
+def choose(clips: Sequence[Clip], params: SplitParams, *, span: int, labelled: bool = False) -> Chosen:
     """Which clips are split: long enough, and of a class that is wanted and that moves.
 
     Args:
         clips: Rows of the index.
         params: Classes to leave out.
         span: Frames of the shard from a window's first to its last.
+        labelled: Whether clips without a label are left out.
 
     Raises:
         UserError: a label to be dropped is of no clip, or nothing is left.
     """
+    if labelled and not any(clip.label for clip in clips):
+        raise UserError(
+            "task.kind is classify, but no clip has a label: put the clips of each class into a folder of its name, or "
+            "give a list with a column label (docs/classify.md)"
+        )
     labels = {clip.label for clip in clips if clip.label}
     for label in params.drop_labels:
         if label not in labels:
             known = f"there are {_listed(sorted(labels))}" if labels else "no clip has any"
             raise UserError(f"split.drop_labels: no clip has the label {label!r}: {known}")
     left_out = {row: "short" for row, clip in enumerate(clips) if clip.length < span}
+    if labelled:
+        left_out |= {row: "no label" for row, clip in enumerate(clips) if not clip.label}
     left_out |= {row: "class dropped" for row, clip in enumerate(clips) if clip.label in params.drop_labels}
     if params.min_class_motion > 0:
         still = _still_classes(clips, [r for r in range(len(clips)) if r not in left_out], params.min_class_motion)
         left_out |= {r: "class stands still" for r, c in enumerate(clips) if r not in left_out and c.label in still}
     rows = [row for row in range(len(clips)) if row not in left_out]
-    if not rows and set(left_out.values()) - {"short"}:
+    if not rows and set(left_out.values()) - {"short", "no label"}:
         raise UserError(
             f"split.drop_labels and split.min_class_motion leave none of {counted(len(clips), 'clip')}: name fewer "
             "classes, or lower min_class_motion"

@@ -86,6 +86,7 @@ def make_split(
     span: int,
     groups: Sequence[str] | None = None,
     rows: Sequence[int] | None = None,
+    labelled: bool = False,
 ) -> tuple[Kind, dict[Part, list[Segment]]]:
     """The parts, and the kind of split that was made (see `kind_of`).
 
@@ -95,9 +96,11 @@ def make_split(
         span: Frames of the shard from a window's first to its last; clips that hold no window are left out.
         groups: Of each clip, once near-duplicates are joined; by default the clips' own.
         rows: The clips to split; by default all.
+        labelled: Whether every class is to be in training and, where it has groups enough, in the other parts too.
 
     Raises:
-        UserError: a part would hold no window, or the official split is asked for and there is none.
+        UserError: a part would hold no window, the official split is asked for and there is none, or it has a class
+            that does not train.
     """
     names = [clip.group for clip in clips] if groups is None else list(groups)
     usable = [row for row in (range(len(clips)) if rows is None else rows) if clips[row].length >= span]
@@ -109,7 +112,9 @@ def make_split(
     if kind == "time":
         parts = _by_time(clips, usable, params, span)
     elif kind == "group":
-        part_of = _assigned(of_usable, params.seed, _ranges(params))
+        part_of = (
+            _by_class(clips, usable, names, params) if labelled else _assigned(of_usable, params.seed, _ranges(params))
+        )
         parts = _whole(clips, {row: part_of[names[row]] for row in usable})
     else:
         parts = _whole(clips, _official(clips, usable, names, params))
@@ -118,9 +123,19 @@ def make_split(
             hold = "holds" if len(usable) == 1 else "hold"
             official = kind == "official" and not any(clip.part == part for clip in clips)
             remedy = "take split.kind: group" if official else "add clips or longer ones, or lower task.context"
+            if labelled and kind == "group":
+                remedy = "add clips of every class, or take split.kind: time, for which one of each is enough"
             raise UserError(
                 f"the split by {kind} leaves no window of {span} frames for {part} ({len(usable)} of "
                 f"{counted(len(clips), 'clip')} {hold} one, in {counted(len(of_usable), 'group')}): {remedy}"
+            )
+    if labelled:
+        known = {clips[segment.clip].label for segment in parts["train"]}
+        if unknown := sorted({clips[row].label for row in usable} - known):
+            raise UserError(
+                f"the split by {kind} leaves no training clip of {', '.join(unknown[:5])}"
+                f"{f' and {len(unknown) - 5} more classes' if len(unknown) > 5 else ''}: add clips, or name them in "
+                "split.drop_labels"
             )
     return kind, parts
 
@@ -146,6 +161,32 @@ def _assigned(names: set[str], seed: int, ranges: Mapping[Part, tuple[float, flo
         spare = [name for name in names if sizes[parts[name]] > 1]
         if spare:
             parts[min(spare, key=lambda name: (max(low - places[name], places[name] - high), name))] = part
+    return parts
+
+
+def _by_class(
+    clips: Sequence[Clip], usable: Sequence[int], names: Sequence[str], params: SplitParams
+) -> dict[str, Part]:
+    """The part of each group: those of the same classes are shared out among themselves, by the hash of their name.
+
+    So a class of three groups or more is in all parts. One of two trains and is, by the hash of its name, either in val
+    or in test; one of a single group trains only.
+    """
+    labels: dict[str, set[str]] = {}
+    for row in usable:
+        labels.setdefault(names[row], set()).add(clips[row].label)
+    alike: dict[tuple[str, ...], set[str]] = {}
+    for name, own in labels.items():
+        alike.setdefault(tuple(sorted(own)), set()).add(name)
+    parts: dict[str, Part] = {}
+    for classes, own in sorted(alike.items()):
+        if len(own) >= _FEWEST_GROUPS:
+            parts |= _assigned(own, params.seed, _ranges(params))
+            continue
+        last, *others = sorted(own, key=lambda name: (-position(name, params.seed), name))
+        parts[last] = "train"
+        place = position("+".join(classes), params.seed) * (params.test + params.val)
+        parts |= dict.fromkeys(others, "test" if place < params.test else "val")
     return parts
 
 

@@ -118,8 +118,11 @@ def _judged(rounds: Rounds, group: str, folder: Path, should_stop: Callable[[], 
         checkpoint_every=params.resources.checkpoint_every,
         should_stop=should_stop,
     )
+    trained = trainer.best_model()
+    if not isinstance(trained, Predictor):
+        raise TypeError(f"{rounds.choice.model} predicts nothing")
     models: dict[str, Predictor] = {
-        rounds.choice.model: trainer.best_model(),
+        rounds.choice.model: trained,
         "copy_last": zoo.build("copy_last", {}, data.task).eval(),
         "flow_gate": fitted_flow_gate(data.shards, folder / "split", params, data.task),
     }

@@ -124,6 +124,8 @@ def make_plan(
     if len(set(rates)) < len(rates) or not rates:
         raise UserError(f"--rates {','.join(map(str, rates))}: give at least one, and none of them twice")
     params = load_params(root / "params.yaml")
+    if params.task.kind == "classify":
+        raise UserError("task.kind is classify, and only models that predict frames are compared so: see results/tune")
     changes: dict[str, Any] = {"model": None, "config": {}}
     changes |= {} if steps is None else {"steps": steps, "minutes": None}
     changes |= {} if minutes is None else {"minutes": minutes}

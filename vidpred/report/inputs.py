@@ -113,20 +113,20 @@ def read_inputs(root: Path) -> Inputs:
     """
     params = {k: v for k, v in yaml.safe_load((root / "params.yaml").read_text()).items() if k != "resources"}
     return Inputs(
-        metrics=_json(root / "results/evaluate/metrics.json", "evaluate"),
-        fetch=_json(root / "results/fetch/summary.json", "fetch"),
-        transcode=_json(root / "results/transcode/summary.json", "transcode"),
-        split=_json(root / "results/split/summary.json", "split"),
-        receipt=_json(root / "results/register/receipt.json", "register"),
-        model=_json(root / "models/trained/model.json", "train"),
-        training=_lines(root / "models/trained/metrics.jsonl", "train"),
-        sweep=_sweep(root / "results/tune", home(root) / "tune"),
-        windows=_table(root / "data/evaluation/windows.parquet", "evaluate"),
-        rollout=_table(root / "data/evaluation/rollout.parquet", "evaluate"),
-        sources=_table(root / "data/shards/sources.parquet", "transcode"),
-        clips=_table(root / "data/shards/index.parquet", "transcode"),
-        leakage=_json(root / "results/split/leakage.json", "split"),
-        deciles=_table(root / "data/evaluation/deciles.parquet", "evaluate"),
+        metrics=read_json(root / "results/evaluate/metrics.json", "evaluate"),
+        fetch=read_json(root / "results/fetch/summary.json", "fetch"),
+        transcode=read_json(root / "results/transcode/summary.json", "transcode"),
+        split=read_json(root / "results/split/summary.json", "split"),
+        receipt=read_json(root / "results/register/receipt.json", "register"),
+        model=read_json(root / "models/trained/model.json", "train"),
+        training=read_lines(root / "models/trained/metrics.jsonl", "train"),
+        sweep=read_sweep(root / "results/tune", home(root) / "tune"),
+        windows=read_table(root / "data/evaluation/windows.parquet", "evaluate"),
+        rollout=read_table(root / "data/evaluation/rollout.parquet", "evaluate"),
+        sources=read_table(root / "data/shards/sources.parquet", "transcode"),
+        clips=read_table(root / "data/shards/index.parquet", "transcode"),
+        leakage=read_json(root / "results/split/leakage.json", "split"),
+        deciles=read_table(root / "data/evaluation/deciles.parquet", "evaluate"),
         pictures=_pictures(root / "data/evaluation/pictures"),
         restored=_if_there(root / "data/evaluation/pictures/restored.png"),
         learning=_learning(root / "models/trained/filmstrip"),
@@ -134,15 +134,16 @@ def read_inputs(root: Path) -> Inputs:
     )
 
 
-def _sweep(folder: Path, storage: Path) -> Sweep:
-    notes = _json(folder / "notes.json", "sweep")
-    costs = storage / _json(folder / "summary.json", "tune").get("sweep", "unknown") / "costs.parquet"
+def read_sweep(folder: Path, storage: Path) -> Sweep:
+    """What stage `sweep` left in a folder; what it cost, from the storage of sweeps. UserError as `read_json`."""
+    notes = read_json(folder / "notes.json", "sweep")
+    costs = storage / read_json(folder / "summary.json", "tune").get("sweep", "unknown") / "costs.parquet"
     return Sweep(
         trials=_csv(folder / "trials.csv", "sweep"),
         neighbours=_csv(folder / "neighbours.csv", "sweep"),
         charts={name: _text(folder / f"{name}.svg", "sweep") for name in notes},
         notes=notes,
-        costs=_table(costs, "tune") if costs.is_file() else None,
+        costs=read_table(costs, "tune") if costs.is_file() else None,
     )
 
 
@@ -153,21 +154,24 @@ def _text(path: Path, stage: str) -> str:
         raise UserError(f"{path} is not there: `dvc repro {stage}` makes it") from None
 
 
-def _json(path: Path, stage: str) -> Any:
+def read_json(path: Path, stage: str) -> Any:
+    """A JSON file of a stage; UserError where it is missing or damaged."""
     try:
         return json.loads(_text(path, stage))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
 
 
-def _lines(path: Path, stage: str) -> pd.DataFrame:
+def read_lines(path: Path, stage: str) -> pd.DataFrame:
+    """A row a line of JSON; UserError as `read_json`."""
     try:
         return pd.DataFrame([json.loads(line) for line in _text(path, stage).splitlines()])
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
 
 
-def _table(path: Path, stage: str) -> pd.DataFrame:
+def read_table(path: Path, stage: str) -> pd.DataFrame:
+    """A Parquet file; UserError as `read_json`."""
     try:
         return pd.read_parquet(path)
     except FileNotFoundError:
@@ -213,5 +217,5 @@ def _pictures(folder: Path) -> list[Picture]:
             moving=(folder / f"{i}.gif").read_bytes(),
             strip=(folder / f"{i}.png").read_bytes(),
         )
-        for i, caption in enumerate(_json(folder / "pictures.json", "evaluate"))
+        for i, caption in enumerate(read_json(folder / "pictures.json", "evaluate"))
     ]

@@ -97,8 +97,8 @@ def _draw(inputs: Inputs, *, title: str) -> str:
         "percent": _percent,
         "sure": _sure,
         "count": "{:,}".format,
-        "size": _size,
-        "plural": _plural,
+        "size": size,
+        "plural": plural,
         "figure": _figure,
     }
     template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
@@ -136,7 +136,7 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "further": metric_table(inputs.metrics["test"], models, leave_out=_FIRST),
         "protocol": protocol_rows(inputs.metrics, models),
         "learning": lessons(inputs),
-        "restored": _data_uri(inputs.restored, "image/png") if inputs.restored else "",
+        "restored": data_uri(inputs.restored, "image/png") if inputs.restored else "",
         "charts": {key: Markup(svg) for key, svg in drawn.items()},
         "groups_ahead": int((gains > 0).sum()),
         "groups": len(gains),
@@ -147,8 +147,8 @@ def _content(inputs: Inputs) -> dict[str, Any]:
                 "source": picture.source,
                 "steps": picture.steps,
                 "start": picture.start,
-                "moving": _data_uri(picture.moving, "image/gif"),
-                "strip": _data_uri(picture.strip, "image/png") if picture.strip else "",
+                "moving": data_uri(picture.moving, "image/gif"),
+                "strip": data_uri(picture.strip, "image/png") if picture.strip else "",
             }
             for picture in inputs.pictures
         ],
@@ -164,7 +164,7 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "params": inputs.params,
         "params_text": {key: yaml.safe_dump(value, sort_keys=False).strip() for key, value in inputs.params.items()},
         "trained_text": yaml.safe_dump(
-            {"model": inputs.model["name"], "config": inputs.model["config"], **_rounded(inputs.model["training"])},
+            {"model": inputs.model["name"], "config": inputs.model["config"], **rounded(inputs.model["training"])},
             sort_keys=False,
         ).strip(),
     }
@@ -250,13 +250,14 @@ def lessons(inputs: Inputs) -> list[dict[str, str]]:
         {
             "label": lesson.label if lesson.step is None else f"step {lesson.step:,}",
             "note": f"PD {distances[lesson.step]:.2f}" if lesson.step in distances else "",
-            "strip": _data_uri(lesson.strip, "image/png"),
+            "strip": data_uri(lesson.strip, "image/png"),
         }
         for lesson in inputs.learning
     ]
 
 
-def _rounded(figures: Mapping[str, object]) -> dict[str, object]:
+def rounded(figures: Mapping[str, object]) -> dict[str, object]:
+    """Numbers in four digits."""
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
 
 
@@ -270,7 +271,8 @@ def _sure(gain: Mapping[str, Any], form: str, kind: str = "pooled") -> str:
     return form.format(" to ".join(_percent(end) for end in interval)) if interval else ""
 
 
-def _plural(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
+    """`1 window`, `2 windows`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
@@ -279,7 +281,8 @@ def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _size(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes as people write them: `12 MB`."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -287,5 +290,6 @@ def _size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """Bytes of a media type as a URI that holds them."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -7,6 +7,7 @@ the same bytes; times and machines, which differ from run to run, are left to th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def write_sweep(trials: pd.DataFrame, params: Mapping[str, Any], folder: Path) -
     Raises:
         UserError: no trial came to a result.
     """
-    sweep = tried(trials, params)
+    classify = params.get("task", {}).get("kind") == "classify"
+    sweep = tried(trials.rename(columns={"cross_entropy": "perceptual_distance"}), params)
     found = importances(sweep)
     saved = saved_table(
         sweep.trials.sort_values("model", key=_order(sweep.models), kind="stable"), int(params["tune"]["steps"])
@@ -60,11 +62,18 @@ def write_sweep(trials: pd.DataFrame, params: Mapping[str, Any], folder: Path) -
     notes = _notes(sweep, found, saved)
     for name, table in tables.items():
         with atomic(folder / f"{name}.csv") as part:
-            table.to_csv(part, index=False)
+            (table.rename(columns=_worded) if classify else table).to_csv(part, index=False)
     for name, svg in _drawn(sweep, found, saved, notes).items():
         with atomic(folder / f"{name}.svg") as part:
-            part.write_text(standalone(svg), encoding="utf-8")
-    write_json(folder / "notes.json", notes)
+            part.write_text(standalone(_worded(svg) if classify else svg), encoding="utf-8")
+    write_json(folder / "notes.json", {name: _worded(note) for name, note in notes.items()} if classify else notes)
+
+
+def _worded(text: str) -> str:
+    """Of classifiers: trials are judged by the cross-entropy."""
+    text = text.replace("perceptual_distance", "cross_entropy").replace("Perceptual distance", "Cross-entropy")
+    text = text.replace("perceptual distance", "cross-entropy")
+    return re.sub(r"\bPD\b", "cross-entropy", text)
 
 
 def _order(models: Sequence[str]) -> Callable[[pd.Series[str]], pd.Series[int]]:

@@ -181,7 +181,8 @@ def _drawn(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[
         "config": {n: _flat(json.loads(text)) for n, text in trials["config"].items()},
         "train": {n: _flat(json.loads(text)) for n, text in trials["train"].items()},
     }
-    defaults = {"config": _flat(asdict(zoo.config_of(model, {}))), "train": _flat(params["train"])}
+    kind = params.get("task", {}).get("kind", "predict")
+    defaults = {"config": _flat(asdict(zoo.config_of(model, {}, kind))), "train": _flat(params["train"])}
     found = []
     for part, of_trials in given.items():
         for name in sorted({name for fields in of_trials.values() for name in fields}):
@@ -195,7 +196,9 @@ def _drawn(model: str, trials: pd.DataFrame, params: Mapping[str, Any]) -> list[
 def _by_logarithm(values: pd.Series[Any], model: str, place: str, params: Mapping[str, Any]) -> bool:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and v > 0 for v in values):
         return False
-    space: Any = params["tune"].get("models", {}).get(model) or zoo.search(model)
+    space: Any = params["tune"].get("models", {}).get(model) or zoo.search(
+        model, params.get("task", {}).get("kind", "predict")
+    )
     part, _, name = place.partition(".")  # `loss.gdl` is one name
     for key in (part, name):
         space = space.get(key, {}) if isinstance(space, Mapping) else {}

@@ -24,7 +24,7 @@ def trials_table(tried: Tried) -> pd.DataFrame:
     rows = tried.trials.loc[[*tried.ranked.index, *rest]]
     figures = [
         name
-        for name in ("perceptual_distance", "val_gain", "val_psnr_db", "loss", "parameters", *OBJECTIVES)
+        for name in ("perceptual_distance", "val_gain", "val_top1", "val_psnr_db", "loss", "parameters", *OBJECTIVES)
         if name in rows and rows[name].notna().any()
     ]
     table = rows[["model", "status", "step", *figures]].copy()

@@ -66,7 +66,7 @@ def _timed(trainer: Trainer) -> tuple[float, float, int]:
         for i, (_, sample) in enumerate(itertools.islice(coming, WARM + TIMED)):
             if i == WARM:
                 began = time.perf_counter()
-            trainer.train_step(sample.frames, sample.flow)
+            trainer.train_step(sample.frames, sample.flow, sample.labels)
         mean += (time.perf_counter() - began) / TIMED * (last - first) / trainer.steps
     began = time.perf_counter()
     trainer.validate()

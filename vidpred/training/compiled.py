@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from vidpred.types import Predictor
+from vidpred.types import Model
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Compiled:
         wanted: False: nothing is compiled.
     """
 
-    def __init__(self, model: Predictor, *, wanted: bool) -> None:
+    def __init__(self, model: Model, *, wanted: bool) -> None:
         self._model = model
         self.on = wanted
         if wanted:

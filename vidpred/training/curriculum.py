@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vidpred.config import TrainParams
 from vidpred.data.clips import Sample, TrainSampler, prefetched
 from vidpred.data.flow_store import Quantised, StoredFlow
+from vidpred.data.labels import tables_of
 from vidpred.training.data import Data
 
 
@@ -27,7 +29,7 @@ def horizons(data: Data, params: TrainParams, steps: int) -> list[tuple[int, int
     found = [(task.horizon, 0, turn)]
     for wanted, (first, last) in zip(grows, itertools.pairwise([turn, *ends]), strict=True):
         span = (task.context + wanted - 1) * task.interval + 1
-        fits = wanted > task.horizon and not task.between and any(segment.length >= span for segment in data.train)
+        fits = wanted > task.horizon > 0 and not task.between and any(segment.length >= span for segment in data.train)
         found.append((wanted if fits else found[-1][0], first, last))
     return found
 
@@ -43,7 +45,11 @@ def batches(
         flow: Read with the windows; None: no flow.
         first: The step to begin with.
         steps: Of the whole run.
+
+    Raises:
+        UserError: augmentation would change a class, and nobody says to which.
     """
+    labels = data.labels and replace(data.labels, tables=tables_of(params.augment, data.labels.classes))
     for horizon, begin, last in horizons(data, params, steps):
         if last <= first:
             continue
@@ -59,6 +65,7 @@ def batches(
             motion_share=params.motion_share,
             augment=params.augment,
             flow=flow,
+            labels=labels,
         )
         yield from prefetched(sampler, max(first, begin), last)
 
@@ -76,4 +83,5 @@ def parts(sample: Sample, *, rank: int, workers: int, accumulate: int) -> Iterat
     for go in range(rank * accumulate, (rank + 1) * accumulate):
         mine = slice(windows * go // goes, windows * (go + 1) // goes)
         flow = None if sample.flow is None else Quantised(sample.flow.values[mine], sample.flow.scales[mine])
-        yield Sample(sample.frames[mine], flow), (mine.stop - mine.start) * workers / windows
+        labels = None if sample.labels is None else sample.labels[mine]
+        yield Sample(sample.frames[mine], flow, labels), (mine.stop - mine.start) * workers / windows

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vidpred.config import FlowParams, Params
 from vidpred.data.clips import evaluation_windows, evenly, task_of
+from vidpred.data.labels import Labels, labels_of
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
@@ -27,6 +28,8 @@ class Data:
     """How flow is computed, for models that need it."""
     flow_folder: Path | None = None
     """Where the stage `flow` keeps the flow of the shards, if it stores any; None: it is computed from each window."""
+    labels: Labels | None = None
+    """The classes, where the task asks for them."""
 
 
 def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
@@ -34,9 +37,10 @@ def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
 
     Raises:
         UserError: as `Shards` and `read_split`; or no validation clip holds a window, as where the split is of a
-            shorter task.
+            shorter task; or there are no classes where they are asked for, or augmentation would change them unseen.
     """
     shards = Shards(shards_folder)
+    task = task_of(shards, params.task, split)
     windows = evaluation_windows(read_split(split, "val"), task=params.task)
     if not windows:
         raise UserError(
@@ -47,7 +51,8 @@ def read_data(shards_folder: Path, split: Path, params: Params) -> Data:
         shards=shards,
         train=read_split(split, "train"),
         val=evenly(windows, params.train.val_windows),
-        task=task_of(shards, params.task),
+        task=task,
         flow=params.flow,
         flow_folder=shards_folder.with_name("flow"),
+        labels=labels_of(shards, task.classes, params.train.augment) if task.classes else None,
     )

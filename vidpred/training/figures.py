@@ -70,9 +70,11 @@ FURTHER_HIGHER_IS_BETTER: dict[str, bool | None] = {
 BASELINES: dict[str, tuple[str, ...]] = {
     "predict": ("copy_last",),
     "interpolate": ("copy_first", "copy_last", "average"),
+    "classify": ("majority",),
 }
 """For each `task.kind` the models without parameters that every other one is held against: the best of them is the
-bar, that is the one with the lowest mean PD on the same windows."""
+bar, that is the one with the lowest mean PD on the same windows. To classify, always to say the class that is
+commonest in training."""
 
 STILL = 0.1
 """Grey levels of the bar's PD below which nothing moves: a gain over it would be a ratio to noise."""

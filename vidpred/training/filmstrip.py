@@ -21,7 +21,7 @@ from torch import Tensor
 from vidpred.data.clips import evenly, flow_for, make_batch, read_windows
 from vidpred.models.rollout import rollout
 from vidpred.training.loop import Trainer
-from vidpred.types import to_uint8
+from vidpred.types import Predictor, to_uint8
 from vidpred.workspace import atomic
 
 CLIPS = 15
@@ -37,8 +37,11 @@ _STEP = re.compile(r"\d{8}\.png")
 
 @torch.no_grad()
 def add_row(trainer: Trainer) -> None:
-    """Predicts the windows with the averaged weights as they are now, in float32, and writes the picture."""
-    data, task = trainer.data, trainer.data.task
+    """Predicts the windows with the averaged weights as they are now, in float32, and writes the picture; nothing where
+    the model does not predict."""
+    model, data, task = trainer.average, trainer.data, trainer.data.task
+    if not isinstance(model, Predictor):
+        return
     windows = evenly(data.val, CLIPS)
     frames = read_windows(data.shards, windows, count=task.context + task.horizon, interval=task.interval)
     batch = make_batch(
@@ -46,9 +49,9 @@ def add_row(trainer: Trainer) -> None:
         context=task.context,
         between=task.between,
         device=trainer.device,
-        flow=data.flow if trainer.average.needs_flow else None,
+        flow=data.flow if model.needs_flow else None,
     )
-    output = rollout(trainer.average, batch.context, task.horizon, flow=flow_for(batch, data.flow), clamp=True)
+    output = rollout(model, batch.context, task.horizon, flow=flow_for(batch, data.flow), clamp=True)
     folder = trainer.folder / FOLDER
     folder.mkdir(exist_ok=True)
     _write(folder / f"{trainer.step:08d}.png", output.frames[:, -1])

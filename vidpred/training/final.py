@@ -24,9 +24,9 @@ from vidpred.models import zoo
 from vidpred.models.files import save_model
 from vidpred.training.budget import steps_within
 from vidpred.training.data import Data
-from vidpred.training.figures import BASELINES, best_baseline
 from vidpred.training.filmstrip import FOLDER, copy_rows
 from vidpred.training.loop import Row, Trainer
+from vidpred.types import Model
 from vidpred.workspace import fresh_folder
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,13 @@ class Choice:
     """`train` of params.yaml with the sweep's changes."""
 
 
-def choose(params: TrainParams, best: Path) -> Choice:
+def choose(params: TrainParams, best: Path, kind: str = "predict") -> Choice:
     """The model that `train` names, else the sweep's best.
+
+    Args:
+        params: `train` of params.yaml.
+        best: best.yaml.
+        kind: Of the task.
 
     Raises:
         UserError: neither is there, or the model has nothing to train.
@@ -56,7 +61,7 @@ def choose(params: TrainParams, best: Path) -> Choice:
         except FileNotFoundError:
             raise UserError(f"{best} not found: run `dvc repro tune`, or name a model in train.model") from None
         chosen = Choice(found["model"], found["config"], params.changed(found["train"]))
-    if not zoo.is_trained(chosen.model):
+    if not zoo.is_trained(chosen.model, kind):
         raise UserError(
             f"{chosen.model} has nothing to train: name another in train.model, or leave it out of tune.models"
         )
@@ -83,7 +88,7 @@ def train_model(
 
     def build(steps: int, folder: Path) -> Trainer:
         torch.manual_seed(params.seed)
-        model = zoo.build(choice.model, choice.config, data.task)
+        model = zoo.build(choice.model, choice.config, data.task, Model)
         return Trainer(
             model, data, params, steps=steps, device=device, folder=folder, checkpoint_every=checkpoint_every
         )
@@ -102,9 +107,7 @@ def train_model(
 def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) -> dict[str, Any]:
     """Writes the model folder and the curves; returns figures for a summary."""
     best = trainer.best
-    bars = (f"val_{name}" for name in BASELINES[trainer.data.task.kind])
-    watched = ("val_perceptual_distance", *bars, "val_gain", "val_psnr_db")
-    figures = {k: best[k] for k in watched if k in best}
+    figures = {k: best[k] for k in trainer.objective.watched if k in best}
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
     if trainer.step < trainer.steps:
         training["ended_at"] = trainer.step
@@ -128,9 +131,6 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     copy_rows(trainer, out / FOLDER)
     curves.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(trainer.rows).to_csv(curves, index=False)
-    if "val_gain" not in best:
-        log.warning("nothing moves in the validation windows: copying the last frame cannot be beaten there")
-    elif best["val_gain"] <= 0:
-        bar = best_baseline(best, prefix="val_")[0]
-        log.warning("the model is no better than %s: train longer, or see docs/training.md", bar)
+    if doubt := trainer.objective.doubt(best):
+        log.warning("%s", doubt)
     return {"model": choice.model, "parameters": trainer.parameters} | training

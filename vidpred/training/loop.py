@@ -1,4 +1,4 @@
-"""One training loop for every predictor.
+"""One training loop for every model.
 
 In: a model, windows to train on and to validate on, `train` of params.yaml. Out: the averaged weights that were best
 on validation, and a row of figures for every validation.
@@ -31,14 +31,13 @@ from vidpred.training.compiled import Compiled
 from vidpred.training.curriculum import batches, parts
 from vidpred.training.data import Data
 from vidpred.training.device import keep_memory
-from vidpred.training.figures import BASELINES
-from vidpred.training.objective import Objective
+from vidpred.training.objective import goal_of
 from vidpred.training.peers import Alone, Peers, average_gradients, averaged
 from vidpred.training.player import Player
 from vidpred.training.schedule import learning_rate
 from vidpred.training.stages import JOINT, Stage
 from vidpred.training.validation import Row
-from vidpred.types import Predictor
+from vidpred.types import Model
 from vidpred.workspace import atomic
 
 __all__ = ["NAN_LIMIT", "Row", "Stopped", "Trainer"]
@@ -57,7 +56,7 @@ class Trainer:
     """Trains one model; `folder` holds its checkpoints, best weights and `metrics.jsonl`.
 
     Args:
-        model: A predictor with parameters.
+        model: With parameters.
         data: Windows to train and validate on.
         params: `train` of params.yaml.
         steps: Steps of the whole run; the schedule depends on it.
@@ -73,7 +72,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Predictor,
+        model: Model,
         data: Data,
         params: TrainParams,
         *,
@@ -102,7 +101,7 @@ class Trainer:
             log.info("the stored flow leads back in time only: no window is played backwards (train.augment.reverse)")
         if self.stored is not None and params.augment.stride > 1:
             log.info("the stored flow leads back one interval only: frames stay that far apart (train.augment.stride)")
-        self.objective = Objective(self.model, data, params, device)
+        self.objective = goal_of(self.model, data, params, device)
         self.dtype, self.adversary = self.objective.dtype, self.objective.adversary
         self.compiled = Compiled(self.model, wanted=params.compile)
         self.plan = stages.planned(self.model, steps, params.stage_shares)
@@ -146,12 +145,13 @@ class Trainer:
 
     # ---- one step
 
-    def train_step(self, frames: np.ndarray, flow: Quantised | None = None) -> float:
+    def train_step(self, frames: np.ndarray, flow: Quantised | None = None, labels: np.ndarray | None = None) -> float:
         """One optimiser step; returns the loss.
 
         Args:
             frames: uint8 (B, T + horizon, H, W, C); of several workers each takes its share.
             flow: Of the context, as it was stored; None: it is computed if the model needs it.
+            labels: int64 (B,), the number of each window's class, for a classifier.
 
         Raises:
             UserError: the loss has not been finite for `NAN_LIMIT` steps.
@@ -167,7 +167,9 @@ class Trainer:
             warmup_steps=self.params.warmup_steps,
             steps=stage.steps,
         )
-        goes = list(parts(Sample(frames, flow), rank=rank, workers=self.peers.size, accumulate=self.params.accumulate))
+        goes = list(
+            parts(Sample(frames, flow, labels), rank=rank, workers=self.peers.size, accumulate=self.params.accumulate)
+        )
         if self.adversary and stage.name == JOINT:
             adversary = self.adversary
             lost = self.compiled.attempt(lambda: self._teach(adversary, goes))
@@ -186,7 +188,7 @@ class Trainer:
         self.player.still()
         total = 0.0
         for go, weight in goes:
-            found, told = self.objective.loss(self.objective.batch(go.frames, go.flow), self.stage)
+            found, told = self.objective.loss(self.objective.batch(go.frames, go.flow, go.labels), self.stage)
             loss = weight * found
             total += averaged(self.peers, loss.item())[0]
             if not math.isfinite(total):  # before going backward: NaN coordinates crash grid_sample there
@@ -203,7 +205,9 @@ class Trainer:
         adversary.player.still()
         total = 0.0
         for go, weight in goes:
-            loss = weight * self.objective.adversary_loss(adversary, self.objective.batch(go.frames, go.flow))
+            loss = weight * self.objective.adversary_loss(
+                adversary, self.objective.batch(go.frames, go.flow, go.labels)
+            )
             total += averaged(self.peers, loss.item())[0]
             loss.backward()
         average_gradients(self.peers, adversary.player.parameters)
@@ -240,11 +244,8 @@ class Trainer:
 
     def validate(self) -> Row:
         """Scores the averaged weights on the validation windows, beside the baselines of the task."""
-        row = validation.validate(
-            self.average, self.data, self.stage, batch_of=self.objective.batch, dtype=self.dtype,
-            baselines=self.val_baselines, peers=self.peers,
-        )  # fmt: skip
-        self.val_baselines = {name: row[f"val_{name}"] for name in BASELINES[self.data.task.kind]}
+        row = self.objective.validate(self.average, self.stage, known=self.val_baselines, peers=self.peers)
+        self.val_baselines = {name: row[f"val_{name}"] for name in self.objective.bars}
         return row
 
     # ---- state
@@ -311,9 +312,9 @@ class Trainer:
             while not self.ended:
                 with speed.waiting():
                     _, sample = next(coming)
-                self._note("loss", self.train_step(sample.frames, sample.flow))
+                self._note("loss", self.train_step(sample.frames, sample.flow, sample.labels))
                 speed.steps += 1
-                tick(self.step, validation.in_words(self.rows[-1]) if self.rows else "")
+                tick(self.step, self.objective.in_words(self.rows[-1]) if self.rows else "")
                 if self.step % every == 0 or self.step == self.stage.last:
                     self._evaluate(speed.figures(), on_evaluation)  # validation is not training
                     speed = pace.Pace(self.params.batch_size, self.device)
@@ -332,7 +333,12 @@ class Trainer:
     def ended(self) -> bool:
         """Whether all steps are done, or the last few validations of `train.patience` were no better."""
         patience = self.params.patience
-        return self.step >= self.steps or (patience is not None and validation.worse_for(self._judged) >= patience)
+        return self.step >= self.steps or (patience is not None and self._worse_for >= patience)
+
+    @property
+    def _worse_for(self) -> int:
+        """Validations since the best one."""
+        return validation.worse_for(self._judged, self.objective.rank)
 
     @property
     def _judged(self) -> list[Row]:
@@ -345,13 +351,13 @@ class Trainer:
         self._seen = {}
         row |= self.validate()
         self.rows.append(row)
-        if self._judged and validation.worse_for(self._judged) == 0:
+        if self._judged and self._worse_for == 0:
             self.best = row
             self._write_best()
         if self.peers.rank == 0:
             with atomic(self.folder / "metrics.jsonl") as new:
                 new.write_text("".join(json.dumps(r) + "\n" for r in self.rows))
-        validation.tell(row, speed, stage=self.stage, judged=self._judged)
+        self.objective.tell(row, speed, stage=self.stage, judged=self._judged)
         if on_evaluation:
             on_evaluation(self, row | speed)
 
@@ -360,7 +366,7 @@ class Trainer:
             with atomic(self.folder / "best.safetensors") as new:
                 save_file({n: t.contiguous().cpu() for n, t in self.average.state_dict().items()}, new)
 
-    def best_model(self) -> Predictor:
+    def best_model(self) -> Model:
         """The averaged weights that were best on validation, in eval mode on the CPU."""
         model = copy.deepcopy(self.average).cpu().eval()
         model.load_state_dict(load_file(self.folder / "best.safetensors"))

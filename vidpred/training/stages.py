@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from vidpred.errors import UserError
-from vidpred.types import Predictor
+from vidpred.types import Model, Predictor
 
 JOINT = "joint"
 """All parameters by `train.loss`: the one stage of a model without any, and a further one that others may end with."""
@@ -34,7 +34,7 @@ class Stage:
         return self.last - self.first
 
 
-def planned(model: Predictor, steps: int, shares: Mapping[str, float] | None) -> tuple[Stage, ...]:
+def planned(model: Model, steps: int, shares: Mapping[str, float] | None) -> tuple[Stage, ...]:
     """The stages of a run, in order.
 
     Args:
@@ -46,7 +46,7 @@ def planned(model: Predictor, steps: int, shares: Mapping[str, float] | None) ->
     Raises:
         UserError: a name is not a stage of the model, or there are fewer steps than stages.
     """
-    if not model.stages:
+    if not isinstance(model, Predictor) or not model.stages:
         return (Stage(JOINT, 0, steps),)
     known = (*model.stages, JOINT)
     given = dict.fromkeys(model.stages, 1.0) if shares is None else shares
@@ -66,9 +66,9 @@ def planned(model: Predictor, steps: int, shares: Mapping[str, float] | None) ->
     return tuple(found)
 
 
-def moving(model: Predictor, stage: Stage) -> list[tuple[str, nn.Parameter]]:
+def moving(model: Model, stage: Stage) -> list[tuple[str, nn.Parameter]]:
     """The parameters that move in a stage, by name, in the model's order; all others of a staged model are frozen."""
-    if not model.stages:
+    if not isinstance(model, Predictor) or not model.stages:
         return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     wanted = model.parameters() if stage.name == JOINT else model.stage_parameters(stage.name)
     mine = {id(parameter) for parameter in wanted}

@@ -140,7 +140,7 @@ def _copies(row: Row) -> bool:
     return copied >= STILL and abs(row["val_perceptual_distance"] - copied) <= SAME * copied
 
 
-def worse_for(rows: Sequence[Row]) -> int:
-    """Validations since the best one."""
-    distances = [row["val_perceptual_distance"] for row in rows]
-    return len(rows) - 1 - distances.index(min(distances)) if rows else 0
+def worse_for(rows: Sequence[Row], rank: Callable[[Row], tuple[float, ...]]) -> int:
+    """Validations since the best one, by what they are judged by."""
+    found = [rank(row) for row in rows]
+    return len(rows) - 1 - found.index(min(found)) if rows else 0

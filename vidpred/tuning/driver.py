@@ -11,7 +11,7 @@ from vidpred.tracking.entries import flat, without_changed
 from vidpred.tracking.trials import RunStatus, TrialState
 from vidpred.tuning.ledger import Entry, Ledger, read_entry, read_rows
 from vidpred.tuning.live import Board
-from vidpred.tuning.results import FIGURES
+from vidpred.tuning.results import FIGURES, OF_CLASSES
 
 _STATUS: dict[Status, RunStatus] = {
     "running": "RUNNING",
@@ -20,7 +20,7 @@ _STATUS: dict[Status, RunStatus] = {
     "stopped": "FINISHED",
     "failed": "FAILED",
 }
-_KEPT = (*FIGURES, "time", "seconds")
+_KEPT = (*FIGURES, *OF_CLASSES.values(), "time", "seconds")
 """Of a report, for MLflow."""
 
 

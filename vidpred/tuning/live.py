@@ -20,7 +20,7 @@ from rich.text import Text
 from vidpred.cluster.contract import Figures
 from vidpred.training.figures import NOTHING_MOVES, gain_in_words
 from vidpred.tuning.ledger import ENDED, Ledger
-from vidpred.tuning.results import describe
+from vidpred.tuning.results import GAINS, PREDICTS, describe, metric_in
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class Board:
         self._ledger, self._steps, self._trials = ledger, steps, trials
         self._last: dict[int, tuple[float, float | None]] = {}
         self._began = time.monotonic()
+        self._metric = metric_in(())
         self.live: Live | None = None
 
     def reported(self, number: int, figures: Figures) -> None:
         """What a trial came to."""
-        gain = figures.get("val_gain")
-        distance = float(figures.get("perceptual_distance", math.nan))
+        metric = self._metric = metric_in(figures)
+        gain = figures.get(GAINS[metric])
+        distance = float(figures.get(metric, math.nan))
         self._last[number] = distance, None if gain is None else float(gain)
 
     def ended(self, number: int) -> None:
@@ -59,8 +61,9 @@ class Board:
         rest = [n for n, e in entries.items() if e.status != "running"]
         rest.sort(key=lambda n: (entries[n].status == "failed", _order(self._last.get(n, (math.nan, None))[0])))
         shown = Table(box=box.SIMPLE_HEAD, title=self._title(len(running)), title_justify="left", expand=False)
-        for name in ("trial", "model", "varied", "step", "PD", "gain", "state"):
-            justify: Literal["left", "right"] = "right" if name in ("trial", "step", "PD", "gain") else "left"
+        named = ("PD", "gain") if self._metric in PREDICTS else ("cross-entropy", "top-1")
+        for name in ("trial", "model", "varied", "step", *named, "state"):
+            justify: Literal["left", "right"] = "right" if name in ("trial", "step", *named) else "left"
             shown.add_column(name, justify=justify, no_wrap=name != "varied")  # which gives way on a narrow terminal
         for number in [*running[: 2 * _LINES], *rest[:_LINES]]:
             entry = entries[number]
@@ -71,7 +74,7 @@ class Board:
                 Text(describe(entry.point).removeprefix(f"{entry.point['model']} "), overflow="ellipsis", no_wrap=True),
                 f"{entry.step}/{self._steps}",
                 "–" if math.isnan(distance) else f"{distance:.2f}",
-                "–" if gain is None else gain_in_words(gain),
+                "–" if gain is None else _gain(self._metric, gain),
                 entry.status,
                 style=_STYLES.get(entry.status, ""),
             )
@@ -92,9 +95,9 @@ def shown(ledger: Ledger, *, steps: int, trials: int | None) -> Iterator[Board]:
     """Inside, the board is on the terminal, if stderr is one."""
     board = Board(ledger, steps=steps, trials=trials)
     for number in ledger.entries:
-        rows = [row for row in ledger.rows(number) if row.get("perceptual_distance") is not None]
+        rows = [row for row in ledger.rows(number) if row.get(metric_in(row)) is not None]
         if rows:
-            board.reported(number, min(rows, key=lambda row: float(row["perceptual_distance"])))
+            board.reported(number, min(rows, key=lambda row: float(row[metric_in(row)])))
     console = Console(stderr=True)
     if not console.is_terminal:
         yield board
@@ -107,15 +110,14 @@ def shown(ledger: Ledger, *, steps: int, trials: int | None) -> Iterator[Board]:
 def show_trials(trials: pd.DataFrame, *, most: int = 30) -> None:
     """Prints trials, best first."""
     shown = Table(title="Trials, best first")
-    for name in ("trial", "model", "varied", "steps", "val PD", "gain"):
+    shown_as = ("val PD", "gain") if metric_in(trials) in PREDICTS else ("cross-entropy", "top-1")
+    for name in ("trial", "model", "varied", "steps", *shown_as):
         shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
-    order = trials.assign(failed=trials["status"] == "failed").sort_values(
-        ["failed", "perceptual_distance"], kind="stable"
-    )
+    order = trials.assign(failed=trials["status"] == "failed").sort_values(["failed", metric_in(trials)], kind="stable")
     for row in order[:most].to_dict("records"):
         shown.add_row(str(row["trial"]), row["model"], _varied(row), str(row["step"]), *_outcome(row))
     notes = [f"{len(trials) - most} more are in data/tune/trials.parquet"] if len(trials) > most else []
-    if trials["val_gain"].isna().all():
+    if metric_in(trials) in PREDICTS and trials["val_gain"].isna().all():
         notes.append(f"no gains: {NOTHING_MOVES}")
     shown.caption = "; ".join(notes) or None
     Console(stderr=True).print(shown)
@@ -129,10 +131,16 @@ def _varied(row: Mapping[Any, Any]) -> str:
 def _outcome(row: Mapping[Any, Any]) -> tuple[str, str]:
     if row["error"]:
         return "failed", str(row["error"])[:60]
-    if pd.isna(row["perceptual_distance"]):
+    metric = metric_in(row)
+    if pd.isna(row[metric]):
         return "–", str(row["status"])
-    gain = gain_in_words(row["val_gain"]) if pd.notna(row["val_gain"]) else "–"
-    return f"{row['perceptual_distance']:.2f}", gain
+    gain = row[GAINS[metric]]
+    return f"{row[metric]:.2f}", _gain(metric, gain) if pd.notna(gain) else "–"
+
+
+def _gain(metric: str, value: float) -> str:
+    """The gain over the baseline; of a classifier top-1."""
+    return gain_in_words(value) if metric in PREDICTS else f"{100 * value:.1f} %"
 
 
 def _order(distance: float) -> float:

@@ -13,7 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from vidpred.cluster.contract import Point
 from vidpred.config import Params
 from vidpred.models import zoo
-from vidpred.types import Task
+from vidpred.types import Model, Task
 
 _CONTEXT_BYTES = 2**30
 """Of the CUDA context and the kernels, in each process."""
@@ -32,7 +32,7 @@ def gpu_bytes(point: Point, params: Params, task: Task) -> int:
     """
     train = params.train.changed(point["train"])
     with torch.random.fork_rng(devices=[]):
-        model = zoo.build(point["model"], point["config"], task)
+        model = zoo.build(point["model"], point["config"], task, Model)
     weights = sum(each.numel() * each.element_size() for each in model.parameters())
     unrolled = max(train.unroll_steps) if isinstance(train.unroll_steps, list) else train.unroll_steps
     windows = -(-train.batch_size // (train.accumulate * params.resources.workers_per_trial))

@@ -26,6 +26,7 @@ from vidpred.cluster.contract import Figures, PastTrial
 from vidpred.cluster.contract import Point as AnyPoint
 from vidpred.config import Space, TrainParams, TuneParams, UniformSpace
 from vidpred.models import zoo
+from vidpred.tuning.results import objectives_of
 from vidpred.tuning.space import Point, default, near
 
 _STARTUP = 10
@@ -39,11 +40,13 @@ class Optuna:
     Args:
         tune: The space, the objectives and the seed.
         train: Values of a default point.
+        kind: Of the task.
     """
 
-    def __init__(self, tune: TuneParams, train: TrainParams) -> None:
+    def __init__(self, tune: TuneParams, train: TrainParams, kind: str = "predict") -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._tune, self._train = tune, train
+        self._tune, self._train, self._kind = tune, train, kind
+        self._objectives = objectives_of(tune.objectives, kind)
         self._study = optuna.create_study(directions=["minimize"] * len(tune.objectives))
         self._asked: dict[int, optuna.Trial] = {}
 
@@ -76,10 +79,10 @@ class Optuna:
     def _outcome(self, trial: PastTrial) -> tuple[TrialState, list[float] | None, dict[int, float]]:
         """State, values and, where there is one objective, what came between: of a trial that was stopped early, Optuna
         goes by how far it came."""
-        between = {int(r["step"]): v for r in trial.reports if math.isfinite(v := _number(r, self._tune.objectives[0]))}
+        between = {int(r["step"]): v for r in trial.reports if math.isfinite(v := _number(r, self._objectives[0]))}
         if trial.status == "failed" or not between:
             return TrialState.FAIL, None, {}
-        values = [min(_number(r, name) for r in trial.reports) for name in self._tune.objectives]
+        values = [min(_number(r, name) for r in trial.reports) for name in self._objectives]
         if len(values) > 1:
             return TrialState.COMPLETE, values, {}
         if trial.status == "stopped":
@@ -103,7 +106,7 @@ class Optuna:
             return None
         params: dict[str, Any] = {_MODEL: name}
         kinds: dict[str, BaseDistribution] = {_MODEL: CategoricalDistribution(list(self._tune.models))}
-        defaults = {"config": asdict(zoo.config_of(name, {})), "train": self._train.model_dump()}
+        defaults = {"config": asdict(zoo.config_of(name, {}, self._kind)), "train": self._train.model_dump()}
         for place, (part, field, space) in self._places(name).items():
             section, _, key = field.partition(".")
             usual = defaults[part].get(section)

@@ -9,13 +9,12 @@ from pathlib import Path
 from vidpred.cluster.contract import Range, Search, Suggester
 from vidpred.config import ModelSpace, Params, Space, TrainParams, TuneParams, UniformSpace
 from vidpred.tuning.needs import gpu_bytes
+from vidpred.tuning.results import metric_of
 from vidpred.tuning.space import check_space, complete
 from vidpred.tuning.suggest import Draws, First, Grid, Members, warm_points
 from vidpred.types import Task
 
 log = logging.getLogger(__name__)
-
-METRIC = "perceptual_distance"
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,13 @@ def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
             log.info("tune.models says nothing of %s: searched is what its file proposes, %s", model, _named(space))
         elif space == ModelSpace():
             log.warning("tune.models says nothing of %s: its default alone is tried", model)
-    suggester = _suggester(tune, params.train)
+    suggester = _suggester(tune, params.train, task.kind)
     if tune.warm_start:
         suggester = First(warm_points(tune.warm_start, sweeps=storage, train=params.train, task=task), suggester)
     search = Search(
         name=name,
         storage=storage,
-        metric=METRIC,
+        metric=metric_of(task.kind),
         max_steps=tune.steps,
         grace_steps=tune.grace_steps,
         trials=tune.trials,
@@ -74,7 +73,7 @@ def _named(space: ModelSpace) -> str:
     return ", ".join([*space.config, *space.train])
 
 
-def _suggester(tune: TuneParams, train: TrainParams) -> Suggester:
+def _suggester(tune: TuneParams, train: TrainParams, kind: str) -> Suggester:
     if tune.population:
         return Members(tune, train)
     if tune.search == "grid":
@@ -82,7 +81,7 @@ def _suggester(tune: TuneParams, train: TrainParams) -> Suggester:
     if tune.search == "optuna":
         from vidpred.tuning.optuna_search import Optuna
 
-        return Optuna(tune, train)
+        return Optuna(tune, train, kind)
     return Draws(tune)
 
 

@@ -7,7 +7,7 @@ gives the same bytes. These are in `costs.parquet`, in the sweep's folder; `tria
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,32 @@ FIGURES = (
     "latency_ms",
 )
 """What is kept of a trial's report."""
+METRICS = {"predict": "perceptual_distance", "interpolate": "perceptual_distance", "classify": "cross_entropy"}
+"""For each kind of task the figure that trials are judged by: the smaller the better."""
+OF_CLASSES = {"perceptual_distance": "cross_entropy", "val_copy_last": "val_majority", "val_gain": "val_top1"}
+"""What stands in a classifier's reports in place of a predictor's figures."""
+PREDICTS = ("perceptual_distance",)
+"""Those of `METRICS` that are of predicted frames."""
+GAINS = {"perceptual_distance": "val_gain", "cross_entropy": "val_top1"}
+"""For each of `METRICS` the figure that is told beside it."""
 TIMINGS = ("clips_per_second", "latency_ms")
 """Those of them that differ between two runs of the same trial."""
 COSTS = ("seconds", "node", "cpus", "gpus", "cpu_seconds", "gpu_seconds", "restarts")
+
+
+def metric_of(kind: str) -> str:
+    """The figure that trials are judged by, for a kind of task."""
+    return METRICS[kind]
+
+
+def objectives_of(names: Sequence[str], kind: str) -> list[str]:
+    """Figures of reports by the names in `tune.objectives`, of which the first stands for what trials are judged by."""
+    return [metric_of(kind) if name == METRICS["predict"] else name for name in names]
+
+
+def metric_in(names: Container[str]) -> str:
+    """Which of `METRICS` a report or a table of trials has."""
+    return next((metric for metric in METRICS.values() if metric in names), METRICS["predict"])
 
 
 def describe(point: Mapping[str, Any]) -> str:
@@ -46,28 +69,33 @@ def describe(point: Mapping[str, Any]) -> str:
 
 def table(ledger: Ledger, *, limit: int | None = None) -> pd.DataFrame:
     """A row a trial below the number `limit`: its best report, the last step it came to, all validations as JSON."""
+    reported = {
+        number: [row for row in ledger.rows(number) if row.get(metric_in(row)) is not None]
+        for number in ledger.entries
+        if limit is None or number < limit
+    }
+    metric = metric_in(next((rows[0] for rows in reported.values() if rows), ()))
+    figures = [OF_CLASSES.get(name, name) for name in FIGURES] if metric not in PREDICTS else list(FIGURES)
     rows = []
-    for number, entry in ledger.entries.items():
-        if limit is not None and number >= limit:
-            continue
-        reports = [row for row in ledger.rows(number) if row.get("perceptual_distance") is not None]
-        best = min(reports, key=lambda row: float(row["perceptual_distance"]), default={})
+    for number, reports in reported.items():
+        entry = ledger.entries[number]
+        best = min(reports, key=lambda row: float(row[metric]), default={})
         rows.append(
             {
                 "trial": number,
                 "model": entry.point["model"],
                 "config": json.dumps(entry.point["config"], sort_keys=True),
                 "train": json.dumps(entry.point["train"], sort_keys=True),
-                **{name: best.get(name) for name in FIGURES},
+                **{name: best.get(name) for name in figures},
                 "step": max((row["step"] for row in reports), default=0),
-                "curve": json.dumps([[row["step"], row["perceptual_distance"]] for row in reports]),
+                "curve": json.dumps([[row["step"], row[metric]] for row in reports]),
                 "status": entry.status,
                 "error": entry.reason if entry.status == "failed" else "",
                 **_costs(entry),
             }
         )
-    columns = ["trial", "model", "config", "train", *FIGURES, "curve", "status", "error", *COSTS]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(set(FIGURES) - {"step"}, float))
+    columns = ["trial", "model", "config", "train", *figures, "curve", "status", "error", *COSTS]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(set(figures) - {"step"}, float))
 
 
 def _costs(entry: Entry) -> dict[str, Any]:
@@ -88,11 +116,12 @@ def best_of(trials: pd.DataFrame) -> dict[str, Any]:
     Raises:
         UserError: none came to a result.
     """
-    good = trials[trials["perceptual_distance"].notna() & (trials["status"] != "failed")]
+    metric = metric_in(trials)
+    good = trials[trials[metric].notna() & (trials["status"] != "failed")]
     if good.empty:
         reasons = sorted(set(trials["error"]) - {""})
         raise UserError(f"no trial came to a result: {'; '.join(reasons) or 'none was run'}")
-    row = good.sort_values(["perceptual_distance", "trial"], kind="stable").iloc[0]
+    row = good.sort_values([metric, "trial"], kind="stable").iloc[0]
     return {str(name): value for name, value in row.items()}
 
 
@@ -146,9 +175,10 @@ def read_best(path: Path) -> dict[str, Any]:
 
 def figures_of(chosen: Mapping[str, Any]) -> dict[str, float]:
     """The best trial's figures, for a summary."""
-    figures = {"val_perceptual_distance": round(float(chosen["perceptual_distance"]), 4)}
-    if pd.notna(chosen["val_gain"]):  # it is not there where nothing moves
-        figures["val_gain"] = round(float(chosen["val_gain"]), 4)
+    metric = metric_in(chosen)
+    figures = {f"val_{metric}": round(float(chosen[metric]), 4)}
+    if pd.notna(chosen[GAINS[metric]]):  # no gain is there where nothing moves
+        figures[GAINS[metric]] = round(float(chosen[GAINS[metric]]), 4)
     return figures
 
 

@@ -40,7 +40,7 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
         where = f"tune.models.{name}"
         zoo.operations(zoo.build(name, {}, task), task)  # builds and predicts once
         for field, values in space.config.items():
-            known = [one.name for one in fields(zoo.config_of(name, {}))]
+            known = [one.name for one in fields(zoo.config_of(name, {}, task.kind))]
             if field not in known:
                 raise UserError(f"{where}.config.{field} is unknown: {_instead(field, known)}")
             for value in _extremes(values):
@@ -65,14 +65,16 @@ def complete(tune: TuneParams, task: Task) -> TuneParams:
     if tune.search == "grid" or tune.population:
         return tune
     proposed = {
-        name: _proposed(name, task) for name, space in tune.models.items() if space == ModelSpace() and zoo.search(name)
+        name: _proposed(name, task)
+        for name, space in tune.models.items()
+        if space == ModelSpace() and zoo.search(name, task.kind)
     }
     return tune.model_copy(update={"models": tune.models | proposed})
 
 
 def _proposed(name: str, task: Task) -> ModelSpace:
     """A model's `SEARCH`, less what is impossible for the task."""
-    space = ModelSpace.model_validate(zoo.search(name))
+    space = ModelSpace.model_validate(zoo.search(name, task.kind))
     config: dict[str, Space] = {}
     for field, values in space.config.items():
         possible = [value for value in _extremes(values) if _buildable(name, {field: value}, task)]

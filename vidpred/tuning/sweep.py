@@ -77,7 +77,7 @@ def sweep(
         UserError: another process runs this sweep, the space is impossible, or no trial came to a result.
     """
     folder = place.storage / key
-    plan = planned(params, task_of(Shards(place.shards), params.task), name=key, storage=place.storage)
+    plan = planned(params, task_of(Shards(place.shards), params.task, place.split), name=key, storage=place.storage)
     with held(folder, wait=wait) as lease:
         ledger = Ledger(folder, permit=lease.check, mend=True)
         ledger.broken_off()
@@ -94,7 +94,7 @@ def sweep(
             trials = results.table(ledger, limit=plan.search.trials)
             summary = results.write(trials, key=key, out=place.out, best=place.best, costs=folder / "costs.parquet")
             if len(params.tune.objectives) > 1:
-                summary["front"] = front_of(trials, params.tune.objectives)
+                summary["front"] = front_of(trials, results.objectives_of(params.tune.objectives, params.task.kind))
             shutil.copyfile(place.best, folder / "best.yaml")
             write_json(folder / "summary.json", summary)
             mirror.last = partial(tell_result, folder)

@@ -22,7 +22,8 @@ from vidpred.training.data import Data, read_data
 from vidpred.training.device import choose_device
 from vidpred.training.loop import Row, Trainer
 from vidpred.training.peers import Alone, Peers, averaged
-from vidpred.types import Predictor, Task
+from vidpred.tuning.results import metric_of
+from vidpred.types import Model, Task
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,10 @@ class Trial:
                 (to / "steps.json").write_text(json.dumps({"steps": steps}))
 
             def tell(_: Trainer, row: Row) -> None:
-                found = row["val_perceptual_distance"]
+                found = row[trainer.objective.figure]
                 if not math.isfinite(found):
                     raise UserError(f"validation at step {row['step']} is not finite: lower train.learning_rate")
-                report(row | facts | {"step": int(row["step"]), "perceptual_distance": found}, save)
+                report(row | facts | {"step": int(row["step"]), metric_of(data.task.kind): found}, save)
 
             trainer.run(on_evaluation=tell, evaluate_every=every)
 
@@ -78,7 +79,7 @@ class Trial:
         self, point: Point, train: TrainParams, data: Data, *, steps: int, folder: Path, peers: Peers
     ) -> Trainer:
         torch.manual_seed(train.seed)
-        model = zoo.build(point["model"], point["config"], data.task)
+        model = zoo.build(point["model"], point["config"], data.task, Model)
         return Trainer(
             model,
             data,
@@ -109,12 +110,12 @@ class Trial:
         return max(turns, round(averaged(peers, measured)[0] * peers.size))
 
 
-def _facts(model: Predictor, task: Task) -> dict[str, Any]:
+def _facts(model: Model, task: Task) -> dict[str, Any]:
     return {"parameters": zoo.parameters(model), "operations": zoo.operations(model, task)}
 
 
 @torch.no_grad()
-def latency_ms(model: Predictor, task: Task, device: torch.device) -> float:
+def latency_ms(model: Model, task: Task, device: torch.device) -> float:
     """Milliseconds of one prediction of one window, the median of several; in a trial, on a machine that is busy."""
     context = torch.zeros(1, task.context, task.channels, task.height, task.width, device=device)
     flow = torch.zeros(1, task.context - 1, 2, task.height, task.width, device=device) if model.needs_flow else None

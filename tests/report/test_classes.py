@@ -1,0 +1,129 @@
+"""The report on a classifier, from the files that its stages leave behind."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from vidpred.report.classes import write_class_report
+from vidpred.report.sweep import write_sweep
+
+
+def put(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def trials() -> pd.DataFrame:
+    """Four of two models, as `tune` writes them."""
+    rows = []
+    for number, (model, rate, entropy) in enumerate(
+        [("early_fusion", 0.003, 1.2), ("single_frame", 0.003, 2.08), ("early_fusion", 0.001, 1.5)]
+    ):
+        train = {} if model == "single_frame" else {"learning_rate": rate}
+        rows.append(
+            {
+                "trial": number,
+                "model": model,
+                "config": "{}",
+                "train": json.dumps(train),
+                "step": 20,
+                "cross_entropy": entropy,
+                "val_majority": 0.125,
+                "val_top1": 0.5,
+                "val_psnr_db": None,
+                "loss": entropy,
+                "parameters": 1000.0 + number,
+                "operations": 1e6,
+                "steps": 20.0,
+                "curve": json.dumps([[10, entropy + 0.2], [20, entropy]]),
+                "status": "finished",
+                "error": "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def project(tmp_path: Path, root: Path) -> Path:
+    """What the stages before `report` leave of a classifier."""
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["task"] |= {"kind": "classify", "context": 8}
+    params["tune"] |= {"models": {"early_fusion": {}, "single_frame": {}}, "steps": 20, "grace_steps": 10}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    (tmp_path / "results/tune").mkdir(parents=True)
+    write_sweep(trials(), params, tmp_path / "results/tune")
+    put(tmp_path / "results/tune/summary.json", {"sweep": "none"})
+    over = {"still": False, "pooled": 0.5, "macro": 0.5, "pooled_interval": [0.4, 0.6], "macro_interval": [0.4, 0.6]}
+    of_class = {"videos": 2, "recall": 0.5, "precision": None, "f1": 0.5, "taken_for": "walk"}
+    put(
+        tmp_path / "results/evaluate/metrics.json",
+        {
+            "kind": "classify", "model": {"name": "early_fusion", "parameters": 1000, "operations": 10},
+            "classes": ["run", "walk"], "commonest": "run", "videos": 4, "windows": 8, "split": "group",
+            "test": {
+                "early_fusion": {"top1": 0.75, "cross_entropy": 0.4, "top1_of_a_window": 0.7},
+                "majority": {"top1": 0.25, "cross_entropy": 0.7},
+            },
+            "top1_interval": [0.6, 0.9], "baseline": "majority", "over_majority": over | {"units": 30},
+            "beats_majority": True, "why_not": "", "classes_of_test": {"run": of_class, "walk": of_class},
+        },
+    )  # fmt: skip
+    put(tmp_path / "results/register/receipt.json", {"name": "", "alias": None, "reason": "not registered: so it is"})
+    put(tmp_path / "results/fetch/summary.json", {"inputs": 5, "fetched": 5, "bytes": 1000})
+    put(tmp_path / "results/transcode/summary.json", {"kept": 4, "dropped": 1, "failed": 0, "clips": 4, "frames": 80})
+    counts = {"train": 2, "val": 1, "test": 1}
+    put(
+        tmp_path / "results/split/summary.json",
+        {"kind": "group", "groups": counts, "clips": counts, "frames": counts},
+    )
+    model = {
+        "name": "early_fusion",
+        "config": {},
+        "training": {"val_top1": 0.7},
+        "weights_sha256": "ab",
+        "data_id": "c",
+    }
+    put(tmp_path / "models/trained/model.json", model | {"versions": {"torch": "2"}})
+    row = {"step": 10, "loss": 1.0, "val_top1": 0.7, "val_cross_entropy": 0.5, "val_majority": 0.125}
+    (tmp_path / "models/trained/metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "data/shards").mkdir(parents=True)
+    pd.DataFrame({"name": ["a<b>.gif"], "status": ["dropped"], "reason": ["too short"]}).to_parquet(
+        tmp_path / "data/shards/sources.parquet"
+    )
+    pictures = tmp_path / "data/evaluation/pictures"
+    caption = {"source": "x<y>.gif", "group": "g", "start": 0, "label": "run", "predicted": "walk", "believed": 0.9}
+    put(pictures / "pictures.json", [caption])
+    for name in ("0.gif", "0.png", "confusion.png"):
+        (pictures / name).write_bytes(b"picture")
+    return tmp_path
+
+
+def test_the_page_tells_how_often_it_is_right_and_loads_nothing(project: Path) -> None:
+    write_class_report(project, project / "index.html", title="Actions")
+    page = (project / "index.html").read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    for said in (
+        "Video classification", "75.0 %", "95 %: 60.0 % to 90.0 %", "always run", "+50.0 points over always saying run",
+        "run, taken for walk", "not registered: so it is", "cross-entropy on validation", "1.200",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "<y>" not in page
+    assert "<b>.gif" not in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    assert "erceptual" not in text.partition("Parameters")[2].partition("Parameters")[0]
+
+
+def test_the_sweep_is_told_in_cross_entropy(project: Path) -> None:
+    found = pd.read_csv(project / "results/tune/trials.csv")
+    assert found["cross_entropy"].to_list() == [1.2, 1.5, 2.08]
+    assert "val_cross_entropy" in pd.read_csv(project / "results/tune/curves.csv")
+    for path in (project / "results/tune").iterdir():
+        text = path.read_text()
+        assert not re.search(r"\bPD\b|erceptual", text), path.name
