@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.experiment import Trial
 
 from vidpred.cluster.contract import PastTrial, Range, Search
 from vidpred.cluster.population import Population
@@ -127,3 +128,49 @@ def test_pb2_searches_logarithmic_ranges_evenly() -> None:
     assert population.values(point) == {"train.learning_rate": pytest.approx(-3)}
     config = {"point": '{"model": "m", "config": {}, "train": {"learning_rate": 0.001}}', "train.learning_rate": -2.0}
     assert population.point(config)["train"]["learning_rate"] == pytest.approx(0.01)
+
+
+def test_pb2_goes_on_with_what_it_had_learnt() -> None:
+    rate = "train.learning_rate"
+    search = replace(SEARCH, scheduler="pb2", mutations={rate: Range(1e-4, 1e-2, log=True)})
+
+    def point(value: float) -> dict[str, Any]:
+        return {"model": "m", "config": {}, "train": {"learning_rate": value}}
+
+    def reports(*losses: float) -> list[dict[str, Any]]:
+        return [{"step": 10 * (i + 1), "loss": loss} for i, loss in enumerate(losses)]
+
+    # number 1 went on from 0 at the first turn, with another rate
+    change = {"step": 10, "taken_from": 0, "before": point(1e-4), "point": point(1e-3)}
+    record = [
+        PastTrial(0, point(1e-2), "interrupted", reports(3.0, 2.0)),
+        PastTrial(1, point(1e-3), "interrupted", reports(9.0, 2.5), changes=[change]),
+        *(PastTrial(number, point(1e-3), "interrupted", reports(4.0)) for number in (2, 3)),
+    ]
+    population = Population(search)
+    population.replay(record)
+    members = [
+        Trial(
+            "x", stub=True, trial_id=trial_id(one.number), config={"number": one.number} | population.values(one.point)
+        )
+        for one in record
+    ]
+    waiting = SimpleNamespace(search_alg=None, get_live_trials=lambda: members, get_trials=lambda: members)
+    for member in members:
+        population.on_trial_add(waiting, member)
+
+    def known() -> set[tuple[str, int, float, float]]:
+        data = population._inner.data  # type: ignore[attr-defined]
+        assert len(data) == len(data.drop_duplicates())
+        return {(str(row["Trial"])[-1], row["Time"], round(row[rate], 6), row["Reward"]) for _, row in data.iterrows()}
+
+    told = {
+        ("0", 1, -2.0, -3.0), ("0", 2, -2.0, -2.0), ("1", 1, -4.0, -9.0), ("1", 1, -3.0, -3.0), ("1", 2, -3.0, -2.5),
+        ("2", 1, -3.0, -4.0), ("3", 1, -3.0, -4.0),
+    }  # fmt: skip
+    assert known() == told
+    # the last report comes again, and is not learnt twice; the next one is
+    population.on_trial_result(waiting, members[0], record[0].reports[-1])
+    assert known() == told
+    population.on_trial_result(waiting, members[2], {"step": 20, "loss": 3.5})
+    assert known() == told | {("2", 2, -3.0, -3.5)}

@@ -186,8 +186,8 @@ class _Bandit(PB2):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._told: set[str] = set()
-        """Trials of the past whose last report, which comes again, is in the data already."""
+        self._told: dict[str, int] = {}
+        """Of trials of the past the turn of the last report, which comes again, and is in the data already."""
 
     def remember(self, trial: Any, rows: Sequence[_Row]) -> None:
         """Puts what is on record of a trial where PB2 would have put it report by report."""
@@ -195,13 +195,12 @@ class _Bandit(PB2):
             [{"Trial": str(trial), "Time": turn, **values, "Reward": reward} for turn, values, reward in rows]
         )
         self.data = pd.concat([self.data, known]).sort_values("Time", kind="stable").reset_index(drop=True)
-        self._told.add(trial.trial_id)
+        self._told[trial.trial_id] = max(turn for turn, _, _ in rows)
 
     def _save_trial_state(self, state: Any, time: int, result: dict[str, Any], trial: Any) -> Any:
         before = self.data
         score = super()._save_trial_state(state, time, result, trial)
-        if trial.trial_id in self._told:
-            self._told.remove(trial.trial_id)
+        if self._told.pop(trial.trial_id, None) == time:
             self.data = before
         return score
 
