@@ -175,7 +175,7 @@ def test_a_project_for_a_sweep_can_be_searched(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_benchmark_of_the_page_gives_figures(tmp_path: Path) -> None:
     rows = serve.measure(serve.Setting(tmp_path, seconds=2, clients=4, side=32))
-    assert [row.name for row in rows] == ["load", "plain", "load", "load", "load", "overload", "overload", "overload"]
+    assert [row.name for row in rows] == ["load", *["plain"] * 2, *["load"] * 3, *["overload"] * 3]
     for row in rows:
         assert row.value is not None
         assert math.isfinite(row.value)
