@@ -12,28 +12,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
 from vidpred import __version__
+from vidpred.commands.findings import Finding, Level
 from vidpred.errors import UserError
 from vidpred.workspace import cores, find_root, home
 
-Level = Literal["ok", "warn", "fail"]
 REACH_SECONDS = 3
 """Something that has not answered by then is called unreachable."""
 HASHED_BYTES = 1 << 29
 """Larger shards are only opened: a check takes about a second, not minutes."""
 STYLES: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
-class Finding(NamedTuple):
-    """One line of the report."""
-
-    level: Level
-    what: str
-    text: str
 
 
 def examine() -> int:
@@ -81,6 +73,9 @@ def _project(root: Path | None) -> Iterator[Finding]:
 
 
 def _packages(root: Path | None) -> Iterator[Finding]:
+    from vidpred.commands.versions import outside_ranges
+
+    yield from outside_ranges(importlib.metadata.requires("vidpred") or ())
     lock = root / "requirements.lock" if root else None
     if lock is None or not lock.is_file():
         names = ("torch", "ray", "mlflow", "dvc", "numpy")
@@ -119,18 +114,23 @@ def _few(items: list[str], count: int = 5) -> str:
 
 
 def _ffmpeg(root: Path | None) -> Iterator[Finding]:
+    from vidpred.commands.versions import ffmpeg_findings
     from vidpred.config import load_params
     from vidpred.data.launch import any_ffmpeg, ffmpeg_binary, ffmpeg_version
 
     if root is None:
         binary = any_ffmpeg()
-        yield Finding("ok", "ffmpeg", f"{ffmpeg_version(str(binary))} ({binary})")
+        told = ffmpeg_version(str(binary))
+        yield Finding("ok", "ffmpeg", f"{told} ({binary})")
+        yield from ffmpeg_findings(told)
         return
     try:
         choice = load_params(root / "params.yaml").transcode.ffmpeg
     except UserError:
         return  # told of the project already
-    yield Finding("ok", "ffmpeg", f"{ffmpeg_version(choice)} ({choice}: {ffmpeg_binary(choice)})")
+    told = ffmpeg_version(choice)
+    yield Finding("ok", "ffmpeg", f"{told} ({choice}: {ffmpeg_binary(choice)})")
+    yield from ffmpeg_findings(told)
 
 
 def _shards(root: Path | None) -> Iterator[Finding]:
@@ -181,6 +181,7 @@ def _disk(root: Path | None) -> Iterator[Finding]:
 
 
 def _mlflow(root: Path | None) -> Iterator[Finding]:
+    from vidpred.commands.exposure import mlflow_address
     from vidpred.tracking import store
     from vidpred.tracking.registry import verify
 
@@ -197,6 +198,7 @@ def _mlflow(root: Path | None) -> Iterator[Finding]:
         return
     store.connect(patience_seconds=REACH_SECONDS)
     yield Finding("ok", "MLflow", f"{store.display(uri)} answers")
+    yield from mlflow_address(uri)
     receipt = root / "results/register/receipt.json" if root else None
     if receipt is None or not receipt.is_file():
         return
@@ -217,6 +219,7 @@ def _ray(_root: Path | None) -> Iterator[Finding]:
         yield Finding("ok", "Ray", "started by the tune stage on this machine; RAY_ADDRESS names a cluster")
         return
     from vidpred.cluster.guard import address_kind, check_cluster, check_job_server
+    from vidpred.commands.exposure import open_cluster
 
     try:
         kind = address_kind(address)
@@ -227,7 +230,15 @@ def _ray(_root: Path | None) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("fail", "Ray", str(error))
     else:
-        yield Finding("ok", "Ray", f"{address} answers, {'to our token' if protected else 'to everybody'}")
+        host = urlsplit(address).hostname if kind == "jobs" else address.rpartition(":")[0].strip("[]")
+        yield open_cluster(address, host or "", protected=protected)
+
+
+def _doors(_root: Path | None) -> Iterator[Finding]:
+    from vidpred.commands.exposure import environment, listeners
+
+    yield from environment()
+    yield from listeners()
 
 
 def _dvc(root: Path | None) -> Iterator[Finding]:
@@ -271,5 +282,6 @@ CHECKS: dict[str, Callable[[Path | None], Iterator[Finding]]] = {
     "disk": _disk,
     "MLflow": _mlflow,
     "Ray": _ray,
+    "doors": _doors,
     "DVC": _dvc,
 }

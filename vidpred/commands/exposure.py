@@ -81,7 +81,7 @@ def environment() -> Iterator[Finding]:
             "MLflow",
             "MLFLOW_SERVER_ALLOWED_HOSTS=* lets web pages speak with the server in your name: list its own names",
         )
-    for path in (Path.home() / ".mlflow/credentials", Path.home() / ".pgpass"):
+    for path in (Path.home() / name for name in (".mlflow/credentials", ".pgpass", ".ray/auth_token")):
         if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("warn", "passwords", f"{path} can be read by others on this machine: `chmod 600 {path}`")
 

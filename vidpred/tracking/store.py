@@ -155,17 +155,31 @@ def explained(what: str) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """The first line of a message of MLflow, SQLAlchemy or requests; the essence where it is a dead server."""
     text = str(error)
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip()
     for sign, meaning in {
         "Connection refused": "nothing listens there; start the server",
         "Name or service not known": "there is no such host",
         "nodename nor servname": "there is no such host",
         "timed out": "no answer in time",
         "database is locked": "another process holds the database",
+        "error code 401": _unknown(user),
+        "are not authenticated": _unknown(user),
+        "error code 403": _not_allowed(user),
+        "PERMISSION_DENIED": _not_allowed(user),
     }.items():
         if sign in text:
             return meaning
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= 200 else line[:197] + "..."
+
+
+def _unknown(user: str) -> str:
+    does = f"does not take this password of {user}" if user else "wants a name and a password"
+    return f"it {does}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+
+def _not_allowed(user: str) -> str:
+    return f"the user {user or 'you are'} may not do that: ask the server's admin for the right (docs/mlflow-server.md)"
 
 
 def display(uri: str) -> str:

@@ -1,0 +1,98 @@
+"""A team's MLflow as deploy/mlflow sets it up: PostgreSQL, S3, a password for everybody; register here, use there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tracking.conftest import Project
+from tests.tracking.servers import Team, bucket, postgres
+from vidpred.errors import UserError
+from vidpred.models.files import load_model
+from vidpred.tracking import registry, store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.usefixtures("home"),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning"),  # of MLflow's and moto's own making
+    pytest.mark.filterwarnings(r"ignore::ResourceWarning"),
+]
+
+TRAINER, VIEWER = ("trainer", "trains all day 1"), ("viewer", "looks all day 12")
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory, require: Callable[[str], str], root: Path) -> Iterator[Team]:
+    """The servers, with two accounts beside the admin."""
+    folder = tmp_path_factory.mktemp("team")
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres(Path(require("postgres")).parent))
+        server = Team(folder, database, stack.enter_context(bucket("mlflow")))
+        stack.enter_context(server.running(root / "deploy/mlflow/auth.ini"))
+        for account in (TRAINER, VIEWER):
+            server.account(*account)
+        yield server
+
+
+def vidpred(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, in an empty folder, as on another machine; without a key of the bucket."""
+    home.mkdir(parents=True, exist_ok=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-c", "from vidpred.cli import main; main()", *arguments],
+        cwd=home, env=env | {"VIDPRED_HOME": str(home)}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def test_register_here_use_there(team: Team, project: Project, tmp_path: Path) -> None:
+    import boto3
+
+    with team.as_user(*TRAINER):
+        first, second = project.register(0.5), project.register(0.9)
+        assert (first["alias"], second["alias"]) == ("champion", "champion")
+        source = store.connect().get_model_version("vidpred", "2").source
+    assert source.startswith("mlflow-artifacts:")  # through the server, so that nobody needs a key of the bucket
+    kept = boto3.client(
+        "s3", endpoint_url=team.bucket_server, aws_access_key_id="a", aws_secret_access_key="a", region_name="us-east-1"
+    ).list_objects_v2(Bucket="mlflow")["Contents"]
+    assert sum(entry["Key"].endswith("model.safetensors") for entry in kept) >= 2
+
+    clip = tmp_path / "clip.npy"
+    np.save(clip, np.zeros((4, 16, 16, 3), np.uint8))
+    with team.as_user(*VIEWER):
+        got = load_model(registry.download("models:/vidpred@champion"))[1]
+        assert got["weights_sha256"] == second["weights_sha256"]
+        done = vidpred("export", "models:/vidpred@champion", "-o", "model.pt2", "--static", home=tmp_path / "elsewhere")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "elsewhere/model.pt2").is_file()
+
+
+def test_who_may_only_look_changes_nothing(team: Team, project: Project) -> None:
+    with team.as_user(*TRAINER):
+        project.register(0.9)
+        before = dict(store.connect().get_registered_model("vidpred").aliases)
+    with (
+        team.as_user(*VIEWER),
+        pytest.raises(UserError, match=r"the user viewer may not do that: ask .* for the right"),
+    ):
+        project.register(1.0)
+    with team.as_user(*TRAINER):
+        assert dict(store.connect().get_registered_model("vidpred").aliases) == before
+
+
+@pytest.mark.parametrize("password", ["a wrong one", ""])
+def test_a_wrong_password_is_one_line(team: Team, tmp_path: Path, password: str) -> None:
+    with team.as_user("viewer", password):
+        done = vidpred("export", "models:/vidpred@champion", "-o", "model.pt2", home=tmp_path / "there")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: MLflow at {team.uri} cannot be opened: it ")
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in line
