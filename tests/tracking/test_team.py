@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.tracking.conftest import Project
 from tests.tracking.servers import Team, bucket, postgres
-from vidpred.errors import UserError
 from vidpred.models.files import load_model
-from vidpred.tracking import registry, store
+from vidpred.tracking import store
 
 pytestmark = [
     pytest.mark.slow,
@@ -65,33 +63,28 @@ def test_register_here_use_there(team: Team, project: Project, tmp_path: Path) -
     ).list_objects_v2(Bucket="mlflow")["Contents"]
     assert sum(entry["Key"].endswith("model.safetensors") for entry in kept) >= 2
 
-    clip = tmp_path / "clip.npy"
-    np.save(clip, np.zeros((4, 16, 16, 3), np.uint8))
+    there = tmp_path / "elsewhere"
     with team.as_user(*VIEWER):
-        got = load_model(registry.download("models:/vidpred@champion"))[1]
-        assert got["weights_sha256"] == second["weights_sha256"]
-        done = vidpred("export", "models:/vidpred@champion", "-o", "model.pt2", "--static", home=tmp_path / "elsewhere")
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / "elsewhere/model.pt2").is_file()
-
-
-def test_who_may_only_look_changes_nothing(team: Team, project: Project) -> None:
+        pulled = vidpred("pull", "models:/vidpred@champion", "-o", "champion", home=there)
+        assert pulled.returncode == 0, pulled.stderr
+        assert load_model(there / "champion")[1]["weights_sha256"] == second["weights_sha256"]
+        refused = vidpred("promote", "models:/vidpred/1", "--force", "--reason", "mine", home=there)
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert "the user viewer may not do that" in line
     with team.as_user(*TRAINER):
-        project.register(0.9)
-        before = dict(store.connect().get_registered_model("vidpred").aliases)
-    with (
-        team.as_user(*VIEWER),
-        pytest.raises(UserError, match=r"the user viewer may not do that: ask .* for the right"),
-    ):
-        project.register(1.0)
-    with team.as_user(*TRAINER):
-        assert dict(store.connect().get_registered_model("vidpred").aliases) == before
+        promoted = vidpred("promote", "models:/vidpred/1", "--force", "--reason", "less flicker", home=there)
+        assert promoted.returncode == 0, promoted.stderr
+        assert store.connect().get_model_version_by_alias("vidpred", "champion").version == "1"
+        back = vidpred("rollback", home=there)
+        assert back.returncode == 0, back.stderr
+        assert store.connect().get_model_version_by_alias("vidpred", "champion").version == "2"
 
 
 @pytest.mark.parametrize("password", ["a wrong one", ""])
 def test_a_wrong_password_is_one_line(team: Team, tmp_path: Path, password: str) -> None:
     with team.as_user("viewer", password):
-        done = vidpred("export", "models:/vidpred@champion", "-o", "model.pt2", home=tmp_path / "there")
+        done = vidpred("pull", "models:/vidpred@champion", "-o", "champion", home=tmp_path / "there")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: MLflow at {team.uri} cannot be opened: it ")
