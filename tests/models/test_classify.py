@@ -234,6 +234,40 @@ class TestOrder:
         torch.testing.assert_close(said.logits.softmax(-1), beliefs.mean(dim=0))
 
 
+def flashes(moment: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Grey clips (B, 10, 3, 16, 16) that flash blue, then orange, or the reverse; the second at `moment`. And which."""
+    clip = 0.5 + 0.1 * torch.randn(batch, 10, 3, 16, 16, generator=generator)
+    truth = torch.randint(0, 2, (batch,), generator=generator)
+    colours = torch.tensor([[-0.4, -0.3, 0.4], [0.4, 0.0, -0.4]])[:, :, None, None]
+    for frames, first in zip(clip, truth, strict=True):
+        frames[moment - 1] += colours[first]
+        frames[moment] += colours[1 - first]
+    return clip, truth
+
+
+@pytest.mark.parametrize(
+    ("name", "invariant"), [("c3d", True), ("slow_fusion", True), ("i3d", True), ("early_fusion", False)]
+)
+def test_what_was_learned_of_one_moment_is_known_of_another_by_3d_networks_only(name: str, invariant: bool) -> None:
+    task = Task(context=10, horizon=0, height=16, width=16, kind="classify", classes=("blue, orange", "orange, blue"))
+    model = made(name, task=task)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(40):
+        clip, truth = flashes(3, 16, generator)
+        optimizer.zero_grad()
+        F.cross_entropy(model(clip).logits, truth).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        right = []
+        for moment in (3, 7):
+            clip, truth = flashes(moment, 100, generator)
+            right.append(float((model(clip).logits.argmax(1) == truth).float().mean()))
+    assert right[0] >= 0.95
+    assert right[1] >= 0.95 if invariant else right[1] <= 0.6
+
+
 @pytest.mark.parametrize("name", SPATIOTEMPORAL)
 class TestNonLocal:
     def test_a_block_just_inserted_changes_nothing_and_learns(self, name: str) -> None:

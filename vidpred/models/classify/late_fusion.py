@@ -95,11 +95,10 @@ class LateFusion(Classifier):
             self.places = Places(each[-1], config.kept, config.grid)
             each_frame = self.places.features
         joined = task.context * each_frame if config.head == "fc" else each_frame
-        self.join = nn.Sequential(he(nn.Linear(joined, config.hidden)), nn.SiLU())
-        self.score = nn.Sequential(
-            he(nn.Linear(config.hidden, config.hidden)), nn.SiLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, len(task.classes)),
-        )  # fmt: skip
+        self.join = nn.Sequential(
+            he(nn.Linear(joined, config.hidden)), nn.SiLU(), he(nn.Linear(config.hidden, config.hidden)), nn.SiLU()
+        )
+        self.score = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.hidden, len(task.classes)))
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.

@@ -28,14 +28,14 @@ class Config:
 
     variant: Literal["default", "paper", "toy"] = "default"
     """`default`, the paper's network for ten frames of 170x170, or the lecture's toy."""
-    filters: int = 32
+    filters: int = 24
     """Channels of the layers."""
     depth: int = 4
     """3x3x3 convolutions."""
     pool: Literal["mean", "max", "none"] = "mean"
     """How neighbouring moments become one."""
-    pool_every: int = 1
-    """Convolutions between two poolings over time."""
+    pool_every: int = 2
+    """Convolutions between two poolings over time. The more poolings, the more it matters at which moment a thing is."""
     hidden: int = 64
     """Features between the maps' averages and the scores."""
     dropout: float = 0.0
@@ -58,7 +58,7 @@ class Config:
 
 
 SEARCH = {
-    "config": {"filters": [16, 32, 64], "depth": [3, 4, 5], "pool": ["mean", "max"], "dropout": [0.0, 0.2, 0.5]},
+    "config": {"filters": [16, 24, 32], "depth": [3, 4, 5], "pool": ["mean", "max"], "dropout": [0.0, 0.2, 0.5]},
     "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
 }
 """What a sweep may try, as under `tune.models` of params.yaml."""
