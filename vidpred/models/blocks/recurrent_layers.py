@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.models.blocks.recurrent import ConvLSTM
@@ -18,9 +19,17 @@ def recurrent_layers(cell: str, channels: int, filters: int, layers: int, kernel
     return nn.ModuleList(CELLS[cell](filters if layer else channels, filters, kernel) for layer in range(layers))
 
 
-def run_layers(cells: nn.ModuleList, frames: Tensor) -> list[Tensor]:
-    """Frames (B, T, C, H, W) to the top layer's state (B, filters, H, W) at every moment."""
+def run_layers(cells: nn.ModuleList, frames: Tensor, *, pool: bool = False) -> list[Tensor]:
+    """Frames (B, T, C, H, W) to the top layer's state (B, filters, H, W) at every moment.
+
+    Args:
+        cells: Of `recurrent_layers`.
+        frames: See above.
+        pool: Whether each layer sees the largest of 2x2 states of the one below, and so half of the rows and columns.
+    """
     states = list(frames.unbind(1))
-    for cell in cells:
+    for layer, cell in enumerate(cells):
+        if pool and layer:
+            states = [F.max_pool2d(state, 2, ceil_mode=True) for state in states]
         states = cell(states)
     return states

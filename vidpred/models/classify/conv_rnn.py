@@ -34,17 +34,17 @@ class Config:
     """`default`, or the paper's network for frames of 224x224."""
     cell: Literal["rnn", "gru", "lstm"] = "gru"
     """What a layer does at every moment: plain recurrence, gated, or with a memory of its own."""
-    filters: int = 24
+    filters: int = 16
     """Channels of every layer's state."""
     layers: int = 2
-    """Recurrent layers, each fed by the states of the one below."""
+    """Recurrent layers, each fed by the states of the one below, at half of its resolution."""
     kernel: int = 3
     """Side of the kernels, in (folded) pixels; odd."""
     hidden: int = 64
     """Features between the state's averages and the scores."""
     dropout: float = 0.0
     """Share of those features that is left out while training."""
-    fold: int = 4
+    fold: int = 2
     """So many pixels a side become the channels of one; 1 keeps the full resolution."""
     pretrained: str = ""
     """For `paper`: a .safetensors file of VGG-16's weights under timm's names, where training begins; empty: at
@@ -67,7 +67,7 @@ class Config:
 
 
 SEARCH = {
-    "config": {"cell": ["rnn", "gru", "lstm"], "filters": [16, 24, 32], "layers": [1, 2, 3], "fold": [2, 4]},
+    "config": {"cell": ["rnn", "gru", "lstm"], "filters": [8, 16, 32], "layers": [1, 2, 3], "fold": [2, 4]},
     "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
 }
 """What a sweep may try, as under `tune.models` of params.yaml."""
@@ -87,7 +87,7 @@ class ConvRnn(Classifier):
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`."""
-        states = run_layers(self.cells, fold_pixels(standardise(clip), self.fold))
+        states = run_layers(self.cells, fold_pixels(standardise(clip), self.fold), pool=True)
         return Scores(self.score(pooled(states[-1])).float())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from vidpred.errors import UserError
@@ -31,16 +32,16 @@ class Config:
     filters: int = 24
     """Channels of the layers."""
     depth: int = 4
-    """3x3x3 convolutions."""
+    """3x3x3 convolutions; each but the last one halves the sides of the maps."""
     pool: Literal["mean", "max", "none"] = "mean"
     """How neighbouring moments become one."""
     pool_every: int = 2
-    """Convolutions between two poolings over time. The more poolings, the more it matters at which moment a thing is."""
+    """Convolutions between two poolings over time. The more poolings, the more it matters at what moment a thing is."""
     hidden: int = 64
     """Features between the maps' averages and the scores."""
     dropout: float = 0.0
     """Share of those features that is left out while training."""
-    fold: int = 4
+    fold: int = 2
     """So many pixels a side become the channels of one; 1 keeps the full resolution."""
     nonlocal_after: tuple[str, ...] = ()
     """Stages that a non-local block follows: stage1, stage2 … are the convolutions."""
@@ -86,12 +87,15 @@ class SlowFusion(Classifier):
 
 
 class _Attending(Layers):
-    """The layers, with non-local blocks."""
+    """The layers, with non-local blocks; each but the last halves the sides."""
 
     attend: NonLocalAfter
 
     def after(self, layer: int, moments: list[Tensor]) -> list[Tensor]:
-        return self.attend.after_moments(f"stage{layer}", moments)
+        moments = self.attend.after_moments(f"stage{layer}", moments)
+        if layer < len(self.convs):
+            moments = [F.max_pool2d(moment, 2, ceil_mode=True) for moment in moments]
+        return moments
 
 
 class Published(Classifier):

@@ -44,7 +44,7 @@ class Config:
     """Features between the maps' averages and the scores."""
     dropout: float = 0.0
     """Share of those features that is left out while training."""
-    fold: int = 4
+    fold: int = 2
     """So many pixels a side become the channels of one; 1 keeps the full resolution."""
     nonlocal_after: tuple[str, ...] = ()
     """Stages of the slow pathway that a non-local block follows: stage1, stage2 … for the scales; layer1 to layer4 in
