@@ -52,11 +52,12 @@ def test_versions_with_what_decides(run: Run, project: Project) -> None:
     code, out, _ = run("models", "--registry")
     assert code == 0
     assert "\x1b[2J" not in out
-    row = {line.split()[0]: line for line in out.splitlines() if "models:/" in line}
-    assert "champion" in row["models:/vidpred/1"]
-    assert "beats copy_last, and there was no champion" in row["models:/vidpred/1"]
-    assert "[red]bad[/red]" in row["models:/vidpred/2"]
-    assert "not registered by vidpred" in row["models:/vidpred/3"]
+    row = {line.split()[0]: line for line in out.splitlines() if "vidpred/" in line}
+    assert "champion" in row["vidpred/1"]
+    assert "challenger" in row["vidpred/2"]
+    assert "beats copy_last, and there was no champion" in row["models:/vidpred/1:"]
+    assert "[red]bad[/red]" in row["models:/vidpred/2:"]
+    assert "not registered by vidpred" in row["models:/vidpred/3:"]
     told = {row["version"]: row for row in json.loads(run("models", "vidpred", "--registry", "--json")[1])}
     assert (told[1]["aliases"], told[1]["decision"], told[2]["aliases"]) == (["champion"], "champion", ["challenger"])
     assert told[1]["pd"] < told[2]["pd"]

@@ -120,33 +120,32 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
             f"{where} has no models yet: `make repro` makes one and registers it, `vidpred register` one that is"
         )
         return
-    table = Table(box=box.SIMPLE_HEAD, caption=f"{where}; gains in PD over copying, 95 %", caption_justify="left")
-    for heading in ("version", "alias", "model"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("PD", "gain", "age"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("data", no_wrap=True)
-    table.add_column("why")
+    console = Console(highlight=False)
+    told = f"{where}; gains in PD over copying, 95 %"
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=told, caption_justify="left")
+    for heading in ("version", "alias", "model", "PD", "gain", "data", "age"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("PD", "gain", "age") else "left")
     for row in rows:
         cells = [
-            row["uri"],
+            f"{row['name']}/{row['version']}",
             ", ".join(row["aliases"]),
             row["model"] or "–",
             "–" if row["pd"] is None else f"{row['pd']:.2f}",
             _gain(row),
-            _age(row["age_seconds"]),
             (row["data_id"] or "–")[:8],
-            row["reason"] or "not registered by vidpred",
+            _age(row["age_seconds"]),
         ]
         table.add_row(*map(escape, cells), style="bold" if "champion" in row["aliases"] else "")
-    Console(highlight=False).print(table)
+    console.print(table)
+    for row in rows:
+        console.print(f"{row['uri']}: {row['reason'] or 'not registered by vidpred'}", markup=False, soft_wrap=True)
 
 
 def _gain(row: dict[str, Any]) -> str:
     if row["gain"] is None:
         return "–"
     interval = row["gain_interval"]
-    sure = f" ({100 * interval[0]:+.1f} … {100 * interval[1]:+.1f})" if interval else ""
+    sure = f" ({100 * interval[0]:+.0f} … {100 * interval[1]:+.0f})" if interval else ""
     return f"{100 * row['gain']:+.1f} %{sure}"
 
 
