@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vidpred.cluster.job import brought
 from vidpred.cluster.jobs import Screen
 from vidpred.cluster.parcels import bring, files_below, is_there, send
-from vidpred.cluster.remote import job_server, outputs, pack, run_stage_elsewhere
+from vidpred.cluster.remote import input_folder, job_server, outputs, pack, run_stage_elsewhere
 from vidpred.data.storage import Storage
 from vidpred.errors import UserError
-from vidpred.workspace import stage_key
+from vidpred.workspace import content_id, in_use, stage_key
 
 
 @pytest.fixture
@@ -53,6 +54,24 @@ def test_a_parcel_arrives_as_it_was_sent(place: Storage, folder: Path, tmp_path:
     assert is_there(place, "remote/one")
     assert sorted(bring(place, "remote/one", tmp_path / "came")) == ["a.json", "below/b.json"]
     assert (tmp_path / "came/below/b.json").read_text() == "below/b.json"
+
+
+def test_an_input_is_brought_once_and_in_use_while_a_job_reads_it(
+    place: Storage, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDPRED_HOME", str(tmp_path / "home"))
+    known = content_id(folder)
+    send(files_below(folder), place, input_folder("data/split", known))
+    with brought("data/split", known, place) as one, brought("data/split", known, place) as two:
+        assert one == two
+        assert (one / "below/b.json").read_text() == "below/b.json"
+        assert in_use(one.parent)
+    assert not in_use(one.parent)
+    shutil.rmtree(place.url)  # it is there, and need not come again
+    with brought("data/split", known, place) as again:
+        assert again == one
+    with pytest.raises(UserError):
+        brought("data/split", "another", place).__enter__()
 
 
 def test_a_parcel_that_was_cut_short_is_told(place: Storage, folder: Path, tmp_path: Path) -> None:

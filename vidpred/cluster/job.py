@@ -47,7 +47,7 @@ def _run(name: str, task: Mapping[str, Any], project: Path) -> None:
     with ExitStack() as stack:
         for path, known in task["inputs"].items():
             (project / path).parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(_brought(path, known, place))
+            folder = stack.enter_context(brought(path, known, place))
             (project / path).symlink_to(folder, target_is_directory=True)
         _run_stage(name, task, project, place)
 
@@ -79,7 +79,7 @@ def _record(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def _brought(path: str, known: str, place: Storage) -> Iterator[Path]:
+def brought(path: str, known: str, place: Storage) -> Iterator[Path]:
     """An input, brought once to where every node finds it; inside, `vidpred clean` leaves it alone."""
     kept = home() / "inputs" / f"{Path(path).name}-{known}"
     folder, whole = kept / Path(path).name, kept / "whole"
