@@ -34,7 +34,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
     "Cache-Control": "no-store",
 }
-_OPEN = ("/healthz", "/login", "/static/login.css", "/static/style.css", "/static/icon.svg", "/static/login.js")
+_OPEN = ("/healthz", "/login", "/static/style.css", "/static/icon.svg")
 """What strangers may see: whether the server lives, and the form for the token."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _WEEK = 7 * 24 * 3600
