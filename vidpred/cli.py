@@ -18,6 +18,7 @@ from vidpred.commands import registry as registry_commands
 from vidpred.commands.cluster import cluster_app
 from vidpred.commands.export import EPILOG as EXPORT_EPILOG
 from vidpred.commands.export import export
+from vidpred.commands.lineage import lineage_commands
 from vidpred.commands.serve import EPILOG as SERVE_EPILOG
 from vidpred.commands.serve import serve
 from vidpred.errors import UserError
@@ -238,6 +239,7 @@ def catalog() -> None:
 
 registry_commands.add_commands(app)
 app.add_typer(cluster_app)
+lineage_commands(app)
 
 leaderboard_app = typer.Typer(
     name="leaderboard",

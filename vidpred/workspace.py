@@ -52,11 +52,15 @@ def home(root: Path | None = None) -> Path:
     if chosen:
         folder = Path(chosen).expanduser().resolve()
     else:
-        project = (root or find_root()).resolve()
-        clone = _QUEUE_CLONE.match(project.as_posix())
-        folder = (Path(clone["main"]) if clone else project) / "runs"
+        folder = main_checkout((root or find_root()).resolve()) / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def main_checkout(project: Path) -> Path:
+    """The project that a queue's clone was made of; of any other project itself."""
+    clone = _QUEUE_CLONE.match(project.as_posix())
+    return Path(clone["main"]) if clone else project
 
 
 def digest(value: object) -> str:

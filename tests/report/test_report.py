@@ -546,3 +546,15 @@ def test_browser_shows_every_image(project: Path, require: Callable[[str], str],
     )
     with Image.open(shot) as image:
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100
+
+
+def test_the_way_back_from_the_weights_to_the_licences_is_shown(project: Path) -> None:
+    page = render(read_inputs(project), title="t").split('id="lineage"')[1].split("</section>")[0]
+    for hop in (
+        "ab" * 32,
+        "cd" * 8,
+        "by group: 30 clips train",
+        "1 file: CC BY 4.0",
+        "vidpred explain models:/vidpred@champion",
+    ):
+        assert hop in page

@@ -99,6 +99,9 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
     for path in sorted(folder.glob("flow/*")):  # emptied where a run ends well
         if path.is_dir() and time.time() - path.stat().st_mtime > FRESH_SECONDS and not in_use(path):
             yield Removable([path], f"flow/{path.name}: optical flow of a run that was broken off", size_of(path))
+    for path in sorted(folder.glob("reproduce/*")):  # removed where a run ends; git forgets one that is gone
+        if path.is_dir() and not in_use(path):
+            yield Removable([path], f"reproduce/{path.name}: a worktree of vidpred reproduce --keep", size_of(path))
     yield from _downloads(root, folder / "downloads", console)
     yield from _jobs(root, folder)
 

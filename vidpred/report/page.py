@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vidpred import __version__
-from vidpred.report import charts, data_section
+from vidpred.report import charts, data_section, lineage_section
 from vidpred.report.inputs import Inputs
 from vidpred.report.shed import within
 from vidpred.report.sweep_section import section
@@ -160,6 +160,7 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "set_aside": set_aside.head(LISTED)[["name", "status", "reason"]].to_dict("records"),
         "set_aside_more": max(0, len(set_aside) - LISTED),
         "receipt": inputs.receipt,
+        "lineage": lineage_section.section(inputs),
         "model": inputs.model,
         "params": inputs.params,
         "params_text": {key: yaml.safe_dump(value, sort_keys=False).strip() for key, value in inputs.params.items()},

@@ -27,6 +27,7 @@ from vidpred.tracking.card_facts import make_card
 from vidpred.tracking.card_text import as_markdown
 from vidpred.tracking.download import IDENTITY_TAG, download, find
 from vidpred.tracking.gate import Bench, Decision, seen_by
+from vidpred.tracking.lineage.keep import keep
 from vidpred.tracking.package import ARTIFACTS, package
 from vidpred.tracking.promotion import alone, apply, decide_again, decision_tags
 from vidpred.tracking.runs import Tracker
@@ -106,6 +107,10 @@ def register(
                 client.update_model_version(name, version.version, as_markdown(card))
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
+        keep(
+            client, version, info=info, identity=identity, run_key=run_key,
+            split_sha256=tags["vidpred.split_sha256"], shards=bench.shards,
+        )  # fmt: skip
         apply(client, version, decision, present=present, moves=moves)
         receipt = _receipt(name, info, decision, bench.metrics)
         workspace.write_json(

@@ -29,6 +29,7 @@ from vidpred.tracking.entries import (
     steps_of,
     without_changed,
 )
+from vidpred.tracking.lineage import machine
 from vidpred.workspace import content_id, write_json
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Tracker:
         self._warned = False
         self._retry_at = 0.0
         self._note, self._noted_files = note, False
+        # as the work finds it: who registers the model may be another machine
+        self._machine = {"hardware": machine.hardware(), "versions": machine.versions()} if note else {}
         self.note("RUNNING")
 
     @classmethod
@@ -252,11 +255,17 @@ class Tracker:
     def note(self, status: str) -> None:
         """Writes the note for `vidpred sync`, if there is to be one: how the work stands, whatever the store knows."""
         if self._note is not None:
-            told = {"stage": self._stage, "key": self._key, "params": self._params, "tags": self._tags}
+            told: dict[str, object] = {
+                "stage": self._stage,
+                "key": self._key,
+                "params": self._params,
+                "tags": self._tags,
+            }
             files = [
                 {"path": str(path.resolve()), "folder": folder, "content": content_id(path)}
                 for path, folder in self._unsent
                 if path.exists()
             ]
             self._noted_files = bool(files)
-            write_json(self._note, told | {"status": status, "failure": self._failure, "files": files})
+            told |= {"status": status, "failure": self._failure, "files": files, "machine": self._machine}
+            write_json(self._note, told)

@@ -45,6 +45,13 @@ def exists() -> bool:
     return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
 
 
+def is_own() -> bool:
+    """Whether the store is the project's own file rather than one that others may write to."""
+    return (
+        not os.environ.get("MLFLOW_TRACKING_URI", "").strip() or tracking_uri() == f"sqlite:///{_home() / 'mlflow.db'}"
+    )
+
+
 def artifact_root() -> Path:
     """Where artifacts go when the store is the default SQLite file; a server decides for itself."""
     return _home() / "mlartifacts"

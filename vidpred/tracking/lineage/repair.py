@@ -1,0 +1,79 @@
+"""Registers again what a registry has lost and the project's receipt tells of.
+
+In: the receipt. Out: the version, with the alias that the gate gives it. Files that the stage needs and that are not
+here come from DVC's cache; a file that is here stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vidpred import workspace
+from vidpred.errors import UserError
+from vidpred.models.files import INFO, WEIGHTS
+from vidpred.tracking.download import RECEIPT, TRAINED
+from vidpred.tracking.lineage import dvc
+from vidpred.tracking.lineage.checks import lost
+
+log = logging.getLogger(__name__)
+
+_NEEDED = (TRAINED, "data/shards", "data/split", "data/evaluation")
+
+
+def repair(receipt: Mapping[str, Any]) -> str:
+    """Registers the receipt's model; what came of it, in a sentence.
+
+    Raises:
+        UserError: the registry has it, its files are nowhere, or the stage fails. The receipt is as it was then.
+    """
+    root = workspace.find_root()
+    if not lost(receipt):
+        return f"the registry has the version that {RECEIPT} tells of: nothing is registered"
+    missing = [path for path in _NEEDED if not (root / path).exists()]
+    if missing:
+        log.info("from DVC's cache: %s", ", ".join(missing))
+        done = subprocess.run(
+            dvc.command("checkout", *missing), cwd=root, env=dvc.environment(), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise UserError(
+                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} neither here nor in DVC's cache: run "
+                "`dvc pull` if it was shared, or `dvc repro`, which makes it again"
+            )
+    _same_weights(root, receipt)
+    before = (root / RECEIPT).read_bytes()
+    try:
+        code = subprocess.run([sys.executable, "-m", "stages.register"], cwd=root, env=dvc.environment(), check=False)
+        if code.returncode:
+            raise UserError("it was not registered: the message above says why")
+        after = json.loads((root / RECEIPT).read_bytes())
+    except BaseException:
+        (root / RECEIPT).write_bytes(before)
+        raise
+    if after == json.loads(before):
+        return f"registered again as {after['alias'] or 'neither champion nor challenger'}, as {RECEIPT} says"
+    return (
+        f"registered again as {after['alias'] or 'neither champion nor challenger'} ({after['reason']}); {RECEIPT} "
+        f"said {receipt['alias'] or 'neither'}, and is written anew: `dvc commit register` takes it up"
+    )
+
+
+def _same_weights(root: Path, receipt: Mapping[str, Any]) -> None:
+    wanted = receipt["weights_sha256"]
+    try:
+        said = json.loads((root / TRAINED / INFO).read_bytes())["weights_sha256"]
+        found = workspace.file_sha256(root / TRAINED / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError):
+        said = found = None
+    if not wanted == said == found:
+        raise UserError(
+            f"{TRAINED} does not hold the weights {str(wanted)[:12]} that {RECEIPT} tells of: `dvc checkout "
+            f"{TRAINED}` brings those of dvc.lock; of two that belong together git has both files"
+        )
