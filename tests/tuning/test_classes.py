@@ -1,0 +1,49 @@
+"""Trials of classifiers are judged by the cross-entropy, and told so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from vidpred.tuning.live import show_trials
+from vidpred.tuning.results import COSTS, TIMINGS, best_of, metric_in, metric_of, objectives_of, write
+
+
+def trials() -> pd.DataFrame:
+    rows = [
+        {"trial": n, "model": model, "config": "{}", "train": '{"learning_rate": 0.002}', "step": 20, "status": status,
+         "error": "", "cross_entropy": entropy, "val_top1": top1, "curve": "[]"}
+        for n, (model, status, entropy, top1) in enumerate(
+            [("single_frame", "finished", 2.1, 0.2), ("c3d", "finished", 0.9, 0.7), ("c3d", "failed", 0.1, 1.0)]
+        )
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**dict.fromkeys((*TIMINGS, *COSTS), 0.0))
+
+
+def test_the_trial_of_the_least_cross_entropy_wins(tmp_path: Path) -> None:
+    assert best_of(trials())["trial"] == 1
+    summary = write(
+        trials(), key="k", out=tmp_path / "out", best=tmp_path / "best.yaml", costs=tmp_path / "costs.parquet"
+    )
+    assert summary["best"] == {"trial": 1, "model": "c3d", "val_cross_entropy": 0.9, "val_top1": 0.7}
+    assert yaml.safe_load((tmp_path / "best.yaml").read_text())["train"] == {"learning_rate": 0.002}
+
+
+def test_what_is_made_small_depends_on_the_task() -> None:
+    assert (metric_of("predict"), metric_of("classify")) == ("perceptual_distance", "cross_entropy")
+    assert metric_in({"cross_entropy": 1.0, "val_top1": 0.5}) == "cross_entropy"
+    assert metric_in({"perceptual_distance": 1.0}) == "perceptual_distance"
+    asked = ["perceptual_distance", "operations"]
+    assert objectives_of(asked, "classify") == ["cross_entropy", "operations"]
+    assert objectives_of(asked, "interpolate") == asked
+
+
+def test_the_table_in_the_terminal_says_cross_entropy_and_top1(capsys: pytest.CaptureFixture[str]) -> None:
+    show_trials(trials())
+    told = capsys.readouterr().err
+    for said in ("cross-entropy", "top-1", "0.90", "70.0 %"):
+        assert said in told
+    assert "PD" not in told
