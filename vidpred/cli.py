@@ -15,6 +15,8 @@ import typer
 
 from vidpred.commands import predict as predicting
 from vidpred.commands import registry as registry_commands
+from vidpred.commands.classify import EPILOG as CLASSIFY_EPILOG
+from vidpred.commands.classify import classify
 from vidpred.commands.cluster import cluster_app
 from vidpred.commands.export import EPILOG as EXPORT_EPILOG
 from vidpred.commands.export import export
@@ -66,6 +68,7 @@ def _options(
 
 
 app.command(epilog=predicting.EXAMPLES)(predicting.predict)
+app.command(epilog=CLASSIFY_EPILOG)(classify)
 app.command(epilog=EXPORT_EPILOG)(export)
 
 

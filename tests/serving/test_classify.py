@@ -1,0 +1,76 @@
+"""`vidpred classify`: which class clips are of, in words and as JSON, and what it says of clips that it cannot take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from vidpred.cli import app
+from vidpred.data.encode import write_gif
+from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import save_model
+from vidpred.serving.classify import ClipClassifier
+from vidpred.types import Classifier, Task
+
+TASK = Task(context=4, horizon=0, height=32, width=32, kind="classify", interval=2, classes=("run", "sit", "walk"))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    built = zoo.build("early_fusion", {}, TASK, Classifier)
+    info = {"data_id": "x", "fps": 10.0, "fit": "crop"}
+    save_model(folder, built, name="early_fusion", config={}, task=TASK, info=info)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.gif"
+    frames = np.random.default_rng(0).integers(0, 8, (20, 40, 40, 1), dtype=np.uint8) * 30
+    write_gif(path, frames.repeat(3, axis=-1), 10)
+    return path
+
+
+def test_scores_are_the_mean_over_windows(model: Path, clip: Path) -> None:
+    ready = ClipClassifier.load(model, device="cpu")
+    frames = ready.read(clip)
+    assert frames.shape == (20, 32, 32, 3)
+    both = ready.scores(frames, windows=2)
+    first, last = (ready.scores(part, windows=1) for part in (frames[:7], frames[-7:]))
+    assert list(both) == ["run", "sit", "walk"]
+    assert sum(both.values()) == pytest.approx(1, abs=1e-5)
+    for name, share in both.items():
+        assert share == pytest.approx((first[name] + last[name]) / 2, abs=1e-5)
+    with pytest.raises(UserError, match="6 frames, and the model looks at 7: give a longer clip"):
+        ready.scores(frames[:6])
+
+
+def test_the_command_tells_each_clip_and_stops_at_none(model: Path, clip: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["classify", str(model), str(clip), "--top", "2"])
+    assert done.exit_code == 0, done.output
+    name, _, told = done.stdout.strip().partition(": ")
+    assert name == str(clip)
+    assert told.count(" %") == 2
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    done = CliRunner().invoke(app, ["classify", str(model), str(tmp_path / "broken.gif"), str(clip), "--json"])
+    assert done.exit_code == 1
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert found["clip"] == str(clip)
+    assert found["class"] == max(found["scores"], key=found["scores"].__getitem__)
+
+
+def test_a_model_that_predicts_is_refused(tmp_path: Path) -> None:
+    task = Task(context=3, horizon=1, height=32, width=32)
+    save_model(tmp_path, zoo.build("conv2d", {}, task), name="conv2d", config={}, task=task, info={})
+    with pytest.raises(UserError, match="predicts"):
+        ClipClassifier.load(tmp_path, device="cpu")
+    done = CliRunner().invoke(app, ["classify", str(tmp_path)])
+    assert "name a GIF or video" in str(done.exception)

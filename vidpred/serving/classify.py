@@ -1,0 +1,92 @@
+"""A classifier that is ready for clips of any length.
+
+In: a model folder, and clips as files or frames. Out: what it believes of each class: the mean over windows, evenly
+spaced over the clip, as in `evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vidpred.config import FlowParams
+from vidpred.data import launch, media
+from vidpred.data.clips import make_batch
+from vidpred.data.complaints import MediaError
+from vidpred.errors import UserError
+from vidpred.models.files import load_model, task_from
+from vidpred.training.device import choose_device
+from vidpred.types import Classifier
+
+MAX_SECONDS = 600
+"""So much of a clip is read."""
+_AT_ONCE = 32
+
+
+class ClipClassifier:
+    """Scores clips.
+
+    Attributes:
+        task: What it was trained for.
+        info: Its model.json.
+    """
+
+    def __init__(self, model: Classifier, info: Mapping[str, Any], *, device: torch.device | str = "cpu") -> None:
+        self.info = dict(info)
+        self.task = task_from(info["task"])
+        self._model, self._device = model.to(device).eval(), device
+        self._flow = FlowParams(**self.info.get("flow", {}))
+
+    @classmethod
+    def load(cls, folder: Path | str, *, device: str = "auto") -> ClipClassifier:
+        """Builds the model of a folder.
+
+        Raises:
+            UserError: there is none, it is damaged, it predicts instead of classifying, or there is no such device.
+        """
+        chosen = choose_device(device)
+        return cls(*load_model(Path(folder), Classifier), device=chosen)
+
+    def read(self, path: Path) -> np.ndarray:
+        """A GIF or video at the size and frame rate that it was trained on: uint8 (T, H, W, 3).
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        fps = self.info.get("fps")
+        try:
+            return media.decode(
+                path, height=self.task.height, width=self.task.width, ffmpeg=launch.any_ffmpeg(),
+                fps=float(fps) if fps else None, fit=self.info.get("fit", "crop"), max_seconds=MAX_SECONDS,
+            )  # fmt: skip
+        except MediaError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @torch.no_grad()
+    def scores(self, frames: np.ndarray, *, windows: int = 8) -> dict[str, float]:
+        """What the model believes of each class, in the task's order; they add up to 1.
+
+        Args:
+            frames: uint8 (T, H, W, 3), as `read` gives them.
+            windows: That are scored at the most, from the first frame to the last.
+
+        Raises:
+            UserError: there are too few frames for a window.
+        """
+        interval, context = self.task.interval, self.task.context
+        span = (context - 1) * interval + 1
+        if len(frames) < span:
+            raise UserError(f"{len(frames)} frames, and the model looks at {span}: give a longer clip")
+        starts = sorted({round(at) for at in np.linspace(0, len(frames) - span, windows)})
+        found = []
+        for first in range(0, len(starts), _AT_ONCE):
+            some = np.stack([frames[at : at + span : interval] for at in starts[first : first + _AT_ONCE]])
+            flow = self._flow if self._model.needs_flow else None
+            batch = make_batch(some, context=context, device=self._device, flow=flow)
+            found.append(self._model(batch.context, batch.flow).logits.float().softmax(dim=1))
+        mean = torch.cat(found).mean(dim=0).tolist()
+        return dict(zip(self.task.classes, mean, strict=True))
