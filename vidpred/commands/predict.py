@@ -81,8 +81,7 @@ def predict(
 ) -> None:
     """Predict how GIFs or videos go on; or double their frame rate, if the model interpolates.
 
-    Without more, the output is the clip followed by what the model makes of it, framed in green. A clip that cannot be
-    used gets one line, the others are done, and the exit code is 1.
+    Without more, the output is the clip, then what the model makes of it, framed in green.
     """
     from vidpred.serving.predict import predict_files
     from vidpred.workspace import set_up_logging

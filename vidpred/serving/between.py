@@ -17,7 +17,7 @@ from vidpred.errors import UserError
 from vidpred.serving.clip import Clip, Job, Reading, look_of, scores
 from vidpred.serving.heat import error_maps
 from vidpred.serving.panels import Column, Result
-from vidpred.serving.plan import HAPPENED, Finish, alike, beside, in_words
+from vidpred.serving.plan import HAPPENED, PD, Finish, alike, beside, in_words
 from vidpred.serving.predictor import FramePredictor
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Filling:
             "averaging both": average,
         }
         found |= {name: scores(frames, truth) for name, frames in baselines.items()}
-        columns = [Column(HAPPENED, clip.frames, f"averaged: {in_words(found['averaging both'])}")]
+        columns = [Column(HAPPENED, clip.frames, f"averaged: PD {found['averaging both'][PD]:.2f}")]
         for name, frames in made.items():
             errors = None
             if self.heat:

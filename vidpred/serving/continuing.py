@@ -17,7 +17,7 @@ from vidpred.evaluation.pictures import STRIP_STEPS, spread
 from vidpred.serving.clip import Clip, Job, Reading, look_of, scores
 from vidpred.serving.heat import error_maps
 from vidpred.serving.panels import Column, Result
-from vidpred.serving.plan import HAPPENED, Finish, alike, beside, in_words
+from vidpred.serving.plan import HAPPENED, PD, Finish, alike, beside, in_words
 from vidpred.serving.predictor import FramePredictor
 
 SHOWN = 100
@@ -111,8 +111,7 @@ class Continuing:
         if truth is not None:
             found = {name: scores(frames, truth) for name, frames in predicted.items()}
             found[_COPY] = scores(np.repeat(shown[-1:], count, axis=0), truth)
-            label = f"copied: {in_words(found[_COPY])}"
-            columns.append(Column(HAPPENED, np.concatenate([shown, truth]), label))
+            columns.append(Column(HAPPENED, np.concatenate([shown, truth]), f"copied: PD {found[_COPY][PD]:.2f}"))
         for name, frames in predicted.items():
             errors = None
             if truth is not None and self.heat:

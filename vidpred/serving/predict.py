@@ -107,7 +107,7 @@ def predict_files(
                 models = {name: FramePredictor.load(name, device=device) for name in names}
                 _share_cores()
                 plan = _plan(models, frames, side_by_side=side_by_side, heatmap=heatmap, fps=fps)
-                failed += _work(plan, left, list(models), several=sources.several)
+                failed += _work(plan, left, list(models), several=sources.several, piped=output == STDOUT)
     if sources.several:
         every = len(jobs) + len(sources.problems)
         log.info("%d of %d clips done", every - failed, every)
@@ -135,7 +135,7 @@ def _share_cores() -> None:
     torch.set_num_threads(min(torch.get_num_threads(), max(1, cores() // 2)))
 
 
-def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bool) -> int:
+def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bool, piped: bool) -> int:
     """Does all jobs, and gives the number of those that failed."""
     done: list[Result] = []
     failed = 0
@@ -143,7 +143,7 @@ def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bo
         with progress("predicting", len(jobs)) as advance, closing(worked_through(plan, jobs)) as outcomes:
             for job, outcome in outcomes:
                 if isinstance(outcome, Result):
-                    log.info("%s: %s", job.target, outcome.told)
+                    log.info("%s: %s", "standard output" if piped else job.target, outcome.told)
                     done.append(outcome)
                 else:
                     log.error("%s", outcome)
