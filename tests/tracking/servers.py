@@ -130,12 +130,12 @@ class Team:
 
     def account(self, name: str, password: str) -> None:
         """A new account."""
-        self.post("users/create", username=name, password=password)
+        self.post("2.0/mlflow/users/create", username=name, password=password)
 
     def post(self, what: str, **fields: str) -> None:
         """A request of the admin, as docs/mlflow-server.md shows it."""
         answer = httpx.post(
-            f"{self.uri}/api/2.0/mlflow/{what}", json=fields, auth=("admin", self.ADMIN), timeout=60, trust_env=False
+            f"{self.uri}/api/{what}", json=fields, auth=("admin", self.ADMIN), timeout=60, trust_env=False
         )
         assert answer.is_success, answer.text
 

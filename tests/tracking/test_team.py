@@ -18,7 +18,7 @@ from vidpred.tracking import store
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.usefixtures("home"),
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning"),  # of MLflow's and moto's own making
     pytest.mark.filterwarnings(r"ignore::ResourceWarning"),
@@ -79,6 +79,13 @@ def test_register_here_use_there(team: Team, project: Project, tmp_path: Path) -
         back = vidpred("rollback", home=there)
         assert back.returncode == 0, back.stderr
         assert store.connect().get_model_version_by_alias("vidpred", "champion").version == "2"
+    team.post(
+        "3.0/mlflow/users/permissions/grant",
+        username=VIEWER[0], resource_type="registered_model", resource_id="vidpred", permission="EDIT",
+    )  # fmt: skip
+    with team.as_user(*VIEWER):
+        allowed = vidpred("promote", "models:/vidpred/1", "--force", "--reason", "mine", home=there)
+    assert allowed.returncode == 0, allowed.stderr
 
 
 @pytest.mark.parametrize("password", ["a wrong one", ""])
