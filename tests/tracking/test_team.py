@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from tests.tracking.conftest import Project
 from tests.tracking.servers import Team, bucket, postgres
+from vidpred.commands.exposure import mlflow_address
 from vidpred.models.files import load_model
 from vidpred.tracking import store
+from vidpred.tracking.server import answers_anybody, version
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,3 +99,10 @@ def test_a_wrong_password_is_one_line(team: Team, tmp_path: Path, password: str)
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: MLflow at {team.uri} cannot be opened: it ")
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in line
+
+
+def test_doctor_finds_nothing_open(team: Team) -> None:
+    with team.as_user(*VIEWER):
+        assert not answers_anybody(team.uri, seconds=30)
+        assert version(team.uri, seconds=30) == mlflow.__version__
+        assert list(mlflow_address(team.uri)) == []
