@@ -58,7 +58,6 @@ def register(
     bench: Bench,
     pictures: Path,
     evaluation: Path | None = None,
-    more_tags: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Makes a version of a trained model, unless there is one, and decides its alias.
 
@@ -71,7 +70,6 @@ def register(
         bench: The model's scores, and all that the champion's are computed from.
         pictures: Folder of what the model predicted on test.
         evaluation: Folder of the tables of `evaluate`, for the card; None: it tells neither of rollouts nor of motion.
-        more_tags: Of the version, beside those that are set here.
 
     Returns:
         The receipt; the same again as long as the evaluation and the champion are the same. It depends on the registry
@@ -90,7 +88,7 @@ def register(
         present, moves = settle(client, name)
         decision = decide_again(client, version, present, moves, bench)
         card = make_card(bench, evaluation)
-        tags = _tags(info, bench, decision) | {CARD_TAG: workspace.digest(card)} | dict(more_tags or {})
+        tags = _tags(info, bench, decision) | {CARD_TAG: workspace.digest(card)}
         tags = {tag: value[:5000] for tag, value in tags.items()}
         test = {f"test_{key}": value for key, value in bench.metrics["test"][info["name"]].items()}
         told = {SHA_TAG: tags[SHA_TAG], "data_id": tags["vidpred.data_id"]}
