@@ -71,6 +71,9 @@ def test_register_here_use_there(team: Team, project: Project, tmp_path: Path) -
         pulled = vidpred("pull", "models:/vidpred@champion", "-o", "champion", home=there)
         assert pulled.returncode == 0, pulled.stderr
         assert load_model(there / "champion")[1]["weights_sha256"] == second["weights_sha256"]
+        explained = vidpred("explain", "models:/vidpred@champion", "--json", home=there)
+        assert explained.returncode == 0, explained.stderr
+        assert second["weights_sha256"] in explained.stdout
         refused = vidpred("promote", "models:/vidpred/1", "--force", "--reason", "mine", home=there)
         assert refused.returncode == 1
         (line,) = refused.stderr.splitlines()
