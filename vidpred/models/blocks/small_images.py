@@ -9,7 +9,7 @@ from vidpred.models.blocks.scoring import pooled
 
 
 class SmallNetwork(ImageNetwork):
-    """(N, channels, …, H, W) to logits (N, classes): four convolutions with batch norm, of which three halve the sides.
+    """(N, channels, …, H, W) to logits (N, classes): four convolutions with batch norm, three poolings.
 
     Args:
         channels: That go in.
@@ -22,8 +22,9 @@ class SmallNetwork(ImageNetwork):
         self.widths = {f"stage{number}": number * width for number in (1, 2, 3, 4)}
         for number, (stage, outputs) in enumerate(self.widths.items()):
             side = 3 if number else 5
-            conv = nn.Conv2d(channels, outputs, side, 2 if number < 3 else 1, side // 2, bias=False)
-            setattr(self, stage, nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU()))
+            conv = nn.Conv2d(channels, outputs, side, 1 if number else 2, side // 2, bias=False)
+            pool = [nn.MaxPool2d(2, 2, 0, ceil_mode=True)] if number < 3 else []
+            setattr(self, stage, nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(), *pool))
             channels = outputs
         self.features_out = channels
         self.fc: nn.Module = nn.Linear(channels, classes) if classes else nn.Identity()

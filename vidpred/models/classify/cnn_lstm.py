@@ -38,9 +38,10 @@ class Config:
     """Which states are scored."""
     width: int = 16
     """Channels of the first of four stages of `small`."""
-    grid: int = 8
-    """For `small`: places a side whose features are kept apart; those of other backbones are averaged over places."""
-    kept: int = 8
+    grid: int = 1
+    """For `small`: places a side whose features are kept apart; features of frames, `2d`, need more than one to tell
+    where things are. Those of other backbones are averaged over places."""
+    kept: int = 32
     """For `small`: features of each place."""
     hidden: int = 128
     """Size of the LSTM's state."""
@@ -65,7 +66,7 @@ SEARCH = {
     "config": {
         "features": ["2d", "3d"],
         "outputs": ["many_to_one", "many_to_many"],
-        "kept": [8, 16],
+        "grid": [1, 4, 8],
         "hidden": [64, 128, 256],
     },
     "train": {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}},
