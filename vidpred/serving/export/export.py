@@ -59,10 +59,11 @@ def export_model(
     count = _frames(built, task, frames)
     with tempfile.TemporaryDirectory(prefix=".vidpred-export-", dir=output.parent) as temporary:
         part = Path(temporary) / f"model{next(s for s, its in SUFFIXES.items() if its == chosen)}"
-        log.info("%s: capturing the graph", model)
+        log.info("%s: capturing the graph, which takes seconds to minutes", model)
         captured = capture(built, task, count, static=static)
         if captured.why and not static:
             log.info("not everything may vary: %s", captured.why)
+        log.info("captured: %s; writing it as %s", captured.bounds.told(), output.name)
         converted = convert(captured.program, chosen)
         write(converted, part, chosen, {})
         shapes = captured.bounds.tried(task)
