@@ -87,7 +87,7 @@ def test_register_here_use_there(team: Team, project: Project, tmp_path: Path) -
         assert store.connect().get_model_version_by_alias("vidpred", "champion").version == "2"
     team.post(
         "3.0/mlflow/users/permissions/grant",
-        username=VIEWER[0], resource_type="registered_model", resource_id="vidpred", permission="EDIT",
+        username=VIEWER[0], resource_type="registered_model", resource_id="vidpred", permission="MANAGE",
     )  # fmt: skip
     with team.as_user(*VIEWER):
         allowed = vidpred("promote", "models:/vidpred/1", "--force", "--reason", "mine", home=there)
