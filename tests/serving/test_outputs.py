@@ -80,7 +80,8 @@ def test_models_beside_each_other_and_the_truth(
     encode.write_gif(folder / "short.gif", clip(6), 10)
     with caplog.at_level(logging.INFO):
         assert predict_files(model, [folder / "short.gif"], frames=4, output=folder / "s.gif", compare=[copier]) == 0
-    assert "too short to compare with what happened: that takes 9 frames" in caplog.text
+    assert "too short to compare with what happened: that takes 9 frames, or --frames 1" in caplog.text
+    assert "no heat map" not in caplog.text  # none was asked for
 
 
 def test_figures_of_many_clips_in_the_mean(folder: Path, model: str, caplog: pytest.LogCaptureFixture) -> None:

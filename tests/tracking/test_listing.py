@@ -37,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def test_registry_that_is_not_there_yet(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIDPRED_HOME", str(tmp_path / "home"))
     code, out, _ = run("models", "--registry")
-    assert (code, "has no models yet: `make repro` makes one" in out) == (0, True)
+    assert (code, "has no models: `make repro` makes one" in out) == (0, True)
     assert json.loads(run("models", "--registry", "--json")[1]) == []
     assert not list((tmp_path / "home").iterdir())  # asking made nothing
 

@@ -116,9 +116,7 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
         return
     where = store.display(store.tracking_uri())
     if not rows:
-        typer.echo(
-            f"{where} has no models yet: `make repro` makes one and registers it, `vidpred register` one that is"
-        )
+        typer.echo(f"{where} has no models: `make repro` makes one and registers it, `vidpred register` one that is")
         return
     console = Console(highlight=False)
     told = f"{where}; gains in PD over copying, 95 %"

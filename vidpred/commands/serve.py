@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 
 from vidpred.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CHAMPION = "models:/vidpred@champion"
 _SHORTEST_TOKEN = 16
@@ -95,13 +98,16 @@ def default_models() -> tuple[str, ...]:
     """The champion; where there is none yet, what was trained here.
 
     Raises:
-        UserError: there is neither.
+        UserError: there is neither, or the registry does not answer.
     """
     from vidpred.tracking.download import TRAINED, download
+    from vidpred.tracking.store import StoreError
     from vidpred.workspace import find_root
 
     try:
         download(CHAMPION)
+    except StoreError as error:  # it may have a champion: another model must not take its place unseen
+        raise StoreError(f"{error}; `vidpred serve {TRAINED}` serves what was trained here") from None
     except UserError as error:
         try:
             trained = find_root() / TRAINED
@@ -109,6 +115,7 @@ def default_models() -> tuple[str, ...]:
             raise error from None
         if not trained.is_dir():
             raise
+        log.warning("%s: serving %s; start again once there is a champion", error, TRAINED)
         return (str(trained),)
     return (CHAMPION,)
 

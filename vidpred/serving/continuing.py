@@ -92,7 +92,7 @@ class Continuing:
         needed = context + count * truth
         if length >= needed:
             known = clip.frames[:-count] if truth else clip.frames
-            return _Ready(job, known, clip.frames[-count:] if truth else None, clip.rate / interval)
+            return _Ready(job, known, clip.frames[-count:] if truth else None, clip.rate / interval, length)
         why = f"{context} to look at" + (f" and {count} to compare with" if truth else "")
         every = f", every {interval}th" if interval > 1 else ""
         room = length - context
@@ -124,6 +124,9 @@ class Continuing:
             told += f"; {beside(found, names)}"
         elif self.truth == "if there":
             told += f"; too short to compare with what happened: that takes {self._context + count} frames"
+            room = ready.length - self._context
+            told += f", or --frames {room}" if room > 0 else ""
+            told += "; so there is no heat map" if self.heat else ""
         seen = range(max(0, len(shown) - self._context), len(shown))
         return Result(
             columns=tuple(columns),
@@ -150,3 +153,5 @@ class _Ready:
     """uint8 (count, H, W, 3): what followed; None: nobody knows."""
     rate: float
     """Frames per second of these."""
+    length: int
+    """Frames of the clip, as far apart as in training; `known` and `truth` may be fewer."""

@@ -85,7 +85,7 @@ def test_a_changed_shard(registered: Project) -> None:
     frames.flush()
     told = found(check(CHAMPION))
     assert f"data/shards/{shard.name} has changed" in told["data"]
-    assert "dvc checkout data/shards" in told["data"]
+    assert "dvc repro -f transcode" in told["data"]
 
 
 def test_a_changed_split(registered: Project) -> None:

@@ -58,8 +58,9 @@ class Figure(BaseModel):
 
     model: float
     copy_last: float = Field(description="Of showing the last known frame again: the bar.")
-    gain: float = Field(
-        description="PD: 1 - model / copy_last; PSNR: the difference in dB. Above 0: the model is better."
+    gain: float | None = Field(
+        description="PD: 1 - model / copy_last; PSNR: the difference in dB. Above 0: the model is better. Null where "
+        "nothing moves, so that copying is exactly right."
     )
     frames: list[float] = Field(description="Of the model, frame by frame.")
     frames_copy_last: list[float]

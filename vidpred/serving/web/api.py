@@ -203,7 +203,7 @@ def _figures(found: Compared) -> Figures:
     def figure(name: str) -> Figure:
         mine, theirs = found.model[name], found.copy_last[name]
         model, copy_last = fmean(mine), fmean(theirs)
-        relative = 1 - model / copy_last if copy_last else 0.0  # nothing moves: there is nothing to gain
+        relative = 1 - model / copy_last if copy_last else None  # nothing moves: there is nothing to gain
         gain = model - copy_last if name == "psnr_db" else relative
         return Figure(model=model, copy_last=copy_last, gain=gain, frames=mine, frames_copy_last=theirs)
 

@@ -52,7 +52,7 @@ def _shards(report: Report, subject: Subject, root: Path, *, tell: Tell) -> None
     if folder is None:
         report.unseen.append(f"frames of data {data_id[:12]}: data/shards here is missing or other data")
         return
-    again = "`dvc checkout data/shards` brings it back, `dvc repro -f transcode` makes it again"
+    again = "`dvc repro -f transcode` makes it again"
     try:
         shards = Shards(folder)
         for name, shard in shards.meta["shards"].items():
@@ -82,7 +82,7 @@ def _shards(report: Report, subject: Subject, root: Path, *, tell: Tell) -> None
         report.add(
             "split",
             f"data/split has changed: it gives {found[:12]}, the version was trained on {wanted[:12]}",
-            "`dvc checkout data/split` brings it back, `dvc repro -f split` makes it again",
+            "`dvc repro -f split` makes it again",
         )
 
 
