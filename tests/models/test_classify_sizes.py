@@ -94,5 +94,5 @@ def test_attention_sees_all() -> None:
     task = task_of(8, 32, 2)
     model = zoo.build("slow_fusion", {"nonlocal_after": "stage1", "depth": 2}, task, Classifier)
     seen = {row.layer: (row.frames, row.rows, row.columns) for row in receptive_fields(model, task)}
-    assert seen["look.convs.0.conv"] == (3, 12, 12)  # three moments, three squares of 4x4 pixels
+    assert seen["look.convs.0.conv"] == (3, 6, 6)  # three moments, three squares of 2x2 pixels
     assert seen["look.convs.1.conv"] == (8, 32, 32)

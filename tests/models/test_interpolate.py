@@ -119,7 +119,7 @@ def test_variants_of_the_sources_do_it_too(name: str) -> None:
 def test_other_windows_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(UserError, match=r"the middle one of three frames.*set task.context to 2 and task.horizon to 1"):
         zoo.build("warpmix", {}, dataclasses.replace(TASK, **wrong))
-    with pytest.raises(UserError, match="knows predict and interpolate"):
+    with pytest.raises(UserError, match="there are classify, interpolate, predict"):
         zoo.build("warpmix", {}, dataclasses.replace(TASK, kind="guess"))
 
 

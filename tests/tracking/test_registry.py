@@ -376,19 +376,23 @@ def test_runs_without_vidpred_and_without_pickle(project: Project, tmp_path: Pat
     outsider_predicts(empty, sys.executable, root, {"MLFLOW_TRACKING_URI": store.tracking_uri()})
 
 
-def test_server_keeps_and_gives_models(server: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    project.register(0.5)
-    assert project.register(1.0)["alias"] == "champion"
-    assert project.register(1.0)["alias"] == "champion"
-    assert versions() == ["1", "2"]
-    start = time.perf_counter()
-    first = registry.download("models:/vidpred@champion")
-    assert load_model(first)[1]["weights_sha256"] == tags("2")["vidpred.weights_sha256"]
-    assert registry.download("models:/vidpred/2") == first
-    assert time.perf_counter() - start < 5
-    with pytest.raises(UserError, match="vidpred has versions 1, 2, aliases champion"):
-        registry.download("models:/vidpred@best")
+def test_server_keeps_and_gives_models(
+    project: Project, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(empty_database, tmp_path / "server.db")
+    with serving(tmp_path, f"sqlite:///{tmp_path / 'server.db'}") as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        project.register(0.5)
+        assert project.register(1.0)["alias"] == "champion"
+        assert project.register(1.0)["alias"] == "champion"
+        assert versions() == ["1", "2"]
+        start = time.perf_counter()
+        first = registry.download("models:/vidpred@champion")
+        assert load_model(first)[1]["weights_sha256"] == tags("2")["vidpred.weights_sha256"]
+        assert registry.download("models:/vidpred/2") == first
+        assert time.perf_counter() - start < 5
+        with pytest.raises(UserError, match="vidpred has versions 1, 2, aliases champion"):
+            registry.download("models:/vidpred@best")
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from vidpred.config import Params, Space, TrainParams, UniformSpace
-from vidpred.data.labels import tables_of
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.training.stages import planned
@@ -43,6 +42,8 @@ def check_models(path: Path, params: Params) -> None:
     with torch.random.fork_rng(devices=[]):
         try:
             if params.task.kind == "classify":
+                from vidpred.data.labels import tables_of  # which loads what only this task needs
+
                 place = "task.kind classify"
                 labels = params.train.augment.labels.values()
                 named = sorted({name for told in labels for name in (*told, *told.values())})
