@@ -179,6 +179,9 @@ class SplitParams(Section):
     duplicate_bits: Annotated[int, Field(ge=0, le=16)] | None = 8
     """Clips with frames whose perceptual hashes differ by at most so many of 64 bits, and that move alike, are
     near-duplicates and share a group; null: they are not looked for."""
+    leaks: Literal["refuse", "warn"] = "refuse"
+    """What near-duplicates in two parts are, which another measure finds in the end: an error, or a warning, for clips
+    that are known to be independent and look alike all the same."""
     drop_labels: list[str] = []
     """Classes that are left out; one that no clip has is an error."""
     min_class_motion: Annotated[float, Field(ge=0, lt=255)] = 0

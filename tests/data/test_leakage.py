@@ -203,6 +203,12 @@ def test_the_stage_stops_at_copies_that_were_not_joined(run: Callable[..., Ran])
     assert len(read_split("data/split", "test")) == ran.summary["clips"]["test"]
 
 
+def test_who_knows_better_is_told_and_goes_on(run: Callable[..., Ran], caplog: pytest.LogCaptureFixture) -> None:
+    ran = run(ORIGINALS + COPIES, duplicate_bits=None, test=0.4, leaks="warn")
+    assert (ran.error, ran.leakage["near_duplicates"] > 1) == ("", True)
+    assert "pairs of clips show the same footage in two parts" in caplog.text
+
+
 def test_leaks_of_an_official_split_are_told_and_kept(
     run: Callable[..., Ran], caplog: pytest.LogCaptureFixture
 ) -> None:

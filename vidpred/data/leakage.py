@@ -162,7 +162,11 @@ def told(clips: Sequence[Clip], checked: Checked, *, kind: str, named: int = 5) 
     do = {
         "official": "the official split is kept as it is; say so where you give its figures",
         "time": "take one of each pair out of fetch.source, or set split.duplicate_bits",
-    }.get(kind, "set or raise split.duplicate_bits, give both one group in a list of sources, or take one of them out")
+    }.get(
+        kind,
+        "set or raise split.duplicate_bits, give both one group in a list of sources, take one of them out, or, if you "
+        "know that they are no copies, set split.leaks to warn",
+    )
     return f"{count} {what}: {'; '.join(pairs)}{more}: {do} (results/split/leakage.json)"
 
 
