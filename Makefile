@@ -63,6 +63,7 @@ CLASSIFY := runs/repro-classify
 repro-classify: $(INSTALLED) ## the whole pipeline on moving shapes that are classified, in runs/repro-classify; the project's own outputs stay
 	@mkdir -p runs
 	@[ -e $(CLASSIFY)/.git ] || { git clone --quiet --shared --no-checkout . $(CLASSIFY) && git -C $(CLASSIFY) reset --quiet; }
+	@rm -rf $(addprefix $(CLASSIFY)/,vidpred stages datasets presets)
 	@git ls-files -co --exclude-standard -z -- . ':!results' ':!dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(CLASSIFY)
 	@cd $(CLASSIFY) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH VIDPRED_HOME="$${VIDPRED_HOME:-$(CURDIR)/runs}" && \
 	  dvc config --quiet --local cache.dir $(CURDIR)/.dvc/cache && \
