@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from vidpred.config import load_params
+from vidpred.tracking.download import download
 from vidpred.tracking.runs import Tracker
 from vidpred.training.data import read_data
 from vidpred.training.device import choose_device, set_threads
@@ -43,6 +44,7 @@ def main() -> None:
                 folder=folder,
                 device=choose_device(params.resources.device),
                 checkpoint_every=params.resources.checkpoint_every,
+                begin=download(params.train.init) if params.train.init else None,
                 on_evaluation=mirror,
                 should_stop=lambda: bool(asked_to_stop),
             )

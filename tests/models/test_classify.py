@@ -1,9 +1,8 @@
-"""What holds for every classifier of the zoo, those to come included; and what only some of them promise."""
+"""What only some classifiers promise: what they see of time, blocks that are inserted, features that stay."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidpred.config import ModelSpace, UniformSpace
+from tests.models.clips import NAMES, TASK, clips, made, optimise, score
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import load_model, save_model
-from vidpred.types import Classifier, Model, Predictor, Scores, Task
+from vidpred.types import Classifier, Model, Predictor, Task
 
-TASK = Task(context=8, horizon=0, height=32, width=32, kind="classify", classes=("left", "right", "up"))
-NAMES = zoo.names("classify")
-SMALL = [(name, variant) for name in NAMES for variant in zoo.variants(name, "classify") if "paper" not in variant]
 SPATIOTEMPORAL = {
     "c3d": "stage2",
     "slow_fusion": "stage2",
@@ -28,136 +24,6 @@ SPATIOTEMPORAL = {
     "slowfast": "stage2",
 }
 """3D networks and a stage of each."""
-
-
-def made(name: str, config: dict[str, object] | None = None, task: Task = TASK) -> Classifier:
-    torch.manual_seed(0)
-    return zoo.build(name, config or {}, task, Classifier)
-
-
-def clips(batch: int = 2, *, length: int = 8, height: int = 32, width: int = 32) -> Tensor:
-    generator = torch.Generator().manual_seed(2)
-    return torch.rand(batch, length, 3, height, width, generator=generator)
-
-
-def score(model: Classifier, clip: Tensor) -> Scores:
-    """With a flow that depends on the clip alone."""
-    if not model.needs_flow:
-        return model(clip)
-    return model(clip, 8 * (clip[:, 1:, :2] - clip[:, :-1, :2]))
-
-
-def tried(model: Classifier, clip: Tensor) -> Tensor | str:
-    """The logits, or why there are none."""
-    try:
-        return score(model, clip).logits
-    except UserError as error:
-        return str(error)
-
-
-def optimise(model: Classifier, steps: int = 3, rate: float = 3e-3) -> set[str]:
-    """Trains a few steps on two clips; names of the parameters with a gradient other than zero at any of them."""
-    clip, truth = clips(), torch.tensor([0, 2])
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
-    reached = set()
-    for _ in range(steps):
-        said = score(model.train(), clip)
-        loss = sum(F.cross_entropy(logits, truth) for logits in (said.logits, *said.auxiliary))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[union-attr]
-        optimizer.step()
-        reached |= {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
-    return reached
-
-
-@pytest.mark.parametrize(("name", "variant"), SMALL)
-class TestEveryClassifier:
-    def test_scores_every_class_of_frames_of_odd_sizes(self, name: str, variant: str) -> None:
-        model = made(name, {"variant": variant})
-        assert isinstance(model, Classifier)
-        said = score(model, clips(height=37, width=23))
-        assert said.logits.shape == (2, 3)
-        assert said.logits.dtype == torch.float32
-        assert all(logits.shape == (2, 3) and logits.isfinite().all() for logits in (said.logits, *said.auxiliary))
-
-    def test_three_steps_reach_every_parameter_and_lower_the_loss(self, name: str, variant: str) -> None:
-        model = made(name, {"variant": variant})
-        truth = torch.tensor([0, 2])
-        model.train()
-        before = F.cross_entropy(score(model, clips()).logits, truth)
-        assert optimise(model, 8) == {parameter for parameter, _ in model.named_parameters()}
-        assert F.cross_entropy(score(model.train(), clips()).logits, truth) < before
-
-    def test_a_clip_s_scores_are_its_own_and_repeatable(self, name: str, variant: str) -> None:
-        model = made(name, {"variant": variant})
-        optimise(model)
-        model.eval()
-        clip = clips(4)
-        together = score(model, clip)
-        assert together.auxiliary == ()
-        assert torch.equal(score(model, clip).logits, together.logits)
-        alone = torch.cat([score(model, one).logits for one in clip.split(1)])
-        torch.testing.assert_close(alone, together.logits, rtol=1e-4, atol=1e-5)
-
-    def test_comes_back_from_disk_as_it_went(self, name: str, variant: str, tmp_path: Path) -> None:
-        model = made(name, {"variant": variant})
-        optimise(model)
-        said = save_model(tmp_path, model, name=name, config={"variant": variant}, task=TASK, info={"data_id": "d"})
-        loaded, info = load_model(tmp_path, Classifier)
-        assert info["task"] == said["task"] | {"classes": ["left", "right", "up"]}
-        assert Task(**info["task"]) == TASK
-        assert not loaded.training
-        assert torch.equal(score(loaded, clips()).logits, score(model.eval(), clips()).logits)
-
-    @pytest.mark.parametrize("length", [1, 2, 3, 13])
-    def test_another_length_works_or_is_refused_in_words(self, name: str, variant: str, length: int) -> None:
-        model = made(name, {"variant": variant}).eval()
-        if model.needs_flow and length == 1:
-            return  # there is no flow
-        found = tried(model, clips(1, length=length))
-        if isinstance(found, str):
-            assert re.search(rf"^{name} .*got {length}\b", found)
-        else:
-            assert found.shape == (1, 3)
-            assert found.isfinite().all()
-
-    def test_bfloat16_changes_little(self, name: str, variant: str) -> None:
-        model = made(name, {"variant": variant})
-        optimise(model)
-        model.eval()
-        with torch.no_grad():
-            exact = score(model, clips()).logits
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                rough = score(model, clips()).logits
-        assert rough.dtype == torch.float32
-        torch.testing.assert_close(rough.softmax(-1), exact.softmax(-1), rtol=0, atol=0.05)
-
-
-@pytest.mark.parametrize("name", NAMES)
-class TestEverySearchSpace:
-    def test_every_value_builds_and_the_default_is_among_them(self, name: str) -> None:
-        space = ModelSpace.model_validate(zoo.search(name, "classify"))
-        default = zoo.config_of(name, {}, "classify")
-        for field, values in space.config.items():
-            assert isinstance(values, list)
-            assert len(set(values)) == len(values) > 1
-            assert getattr(default, field) in values
-            for value in values:
-                assert zoo.parameters(made(name, {field: value})) > 0
-        rates = space.train["learning_rate"]
-        assert isinstance(rates, UniformSpace)
-        assert rates.low <= 1e-3 <= 3e-3 <= rates.high
-
-    def test_impossible_values_and_changed_papers_are_refused(self, name: str) -> None:
-        with pytest.raises(UserError, match="no config field 'nothing_like_it'"):
-            made(name, {"nothing_like_it": 1})
-        with pytest.raises(UserError, match=f"{name}: width|filters"):
-            made(name, {"filters" if name in ("slow_fusion", "conv_rnn") else "width": 0})
-        for variant in zoo.variants(name, "classify"):
-            if variant != "default":
-                field = "filters" if name in ("slow_fusion", "conv_rnn") else "width"
-                with pytest.raises(UserError, match=f"{field} of variant {variant} are its source's"):
-                    made(name, {"variant": variant, field: 24 if field == "width" else 40})
 
 
 class TestZoo:

@@ -134,10 +134,13 @@ def _variant(name: str, variant: str) -> dict[str, Any]:
 
 
 def _docstrings(config: type) -> dict[str, str]:
-    """The text under each field of a class, in one line."""
+    """The text under each field of a class and of those that it inherits from, in one line."""
+    found: dict[str, str] = {}
+    for base in config.__bases__:
+        if base is not object:
+            found |= _docstrings(base)
     (body,) = ast.parse(inspect.getsource(config)).body
     assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
     name = ""
     for node in body.body:
         match node:

@@ -22,6 +22,7 @@ from vidpred.config import TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
+from vidpred.training.beginning import begin_with
 from vidpred.training.budget import steps_within
 from vidpred.training.data import Data
 from vidpred.training.filmstrip import FOLDER, copy_rows
@@ -75,23 +76,37 @@ def train_model(
     folder: Path,
     device: torch.device,
     checkpoint_every: int,
+    begin: Path | None = None,
     on_evaluation: Callable[[Trainer, Row], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Trainer:
     """Trains to the full budget, going on from what `folder` holds.
 
+    Args:
+        choice: What is to be trained.
+        data: Windows to train and validate on.
+        folder: Of the run's state.
+        device: Where to compute.
+        checkpoint_every: Steps between two checkpoints.
+        begin: Folder of the model that `train.init` names; None: the weights are drawn.
+        on_evaluation: Called after every validation.
+        should_stop: Asked after every step.
+
     Raises:
         Stopped: `should_stop` said so; a checkpoint is written.
-        UserError: the loss stays without a finite value.
+        UserError: the loss stays without a finite value, or nothing of the model to begin with fits.
     """
     params = choice.params
 
     def build(steps: int, folder: Path) -> Trainer:
         torch.manual_seed(params.seed)
         model = zoo.build(choice.model, choice.config, data.task, Model)
-        return Trainer(
+        begun = None if begin is None else begin_with(model, begin)
+        trainer = Trainer(
             model, data, params, steps=steps, device=device, folder=folder, checkpoint_every=checkpoint_every
         )
+        trainer.begun = begun
+        return trainer
 
     steps = params.steps if params.minutes is None else steps_within(params.minutes, build, folder)
     trainer = build(steps, folder)
@@ -111,6 +126,8 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     training = {"best_step": best["step"], "steps": trainer.steps, "precision": str(trainer.dtype)} | figures
     if trainer.step < trainer.steps:
         training["ended_at"] = trainer.step
+    if trainer.begun is not None:
+        training["init"] = trainer.begun
     fresh_folder(out)
     save_model(
         out,

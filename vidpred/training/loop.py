@@ -15,6 +15,7 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,6 +110,8 @@ class Trainer:
             log.info(
                 "each stage has a loss of its own: train.loss has no part but in a stage joint of train.stage_shares"
             )
+        self.begun: dict[str, Any] | None = None
+        """Of the model that it began with, if any; see `beginning`."""
         self.step = 0
         self.best: Row = {}
         self.skipped_in_a_row = 0

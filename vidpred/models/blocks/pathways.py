@@ -8,6 +8,7 @@ concatenated). The fast pathway convolves over time everywhere, the slow one onl
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,13 @@ def make_pathways(channels: int, width: int, share: int, scales: int, fusion: in
 
 
 def run_pathways(
-    layers: Layers, frames: Tensor, *, every: int, fusion: int, after: Callable[[int, Tensor], Tensor] | None = None
+    layers: Layers,
+    frames: Tensor,
+    *,
+    every: int,
+    fusion: int,
+    pool: Literal["mean", "max"] = "mean",
+    after: Callable[[int, Tensor], Tensor] | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Both pathways' maps (B, T', C, H, W) and (B, T, c, H, W) at every scale, finest first.
 
@@ -56,6 +63,7 @@ def run_pathways(
         frames: (B, T, channels, H, W) with any T; H and W are multiples of 2^(scales - 1).
         every: The slow pathway sees every so manyth frame, counted back from the newest.
         fusion: As for `make_pathways`.
+        pool: What is handed to the next scale of 2x2 places.
         after: What is done to the slow maps (B, T', C, H, W) after a scale, counted from 0.
     """
     kept = list(range(frames.shape[1] - 1, -1, -every))[::-1]
@@ -63,7 +71,7 @@ def run_pathways(
     found = []
     for scale, (of_slow, of_fast, lateral) in enumerate(zip(*layers, strict=True)):
         if scale:
-            slow, fast = halve(slow), halve(fast)
+            slow, fast = halve(slow, pool), halve(fast, pool)
         slow = _slow(of_slow, slow)
         fast = F.silu(by_moment(of_fast, fast))
         slow = torch.cat((slow, handed_over(lateral, fast, kept, fusion)), dim=2)

@@ -1,7 +1,7 @@
 """Weights of published networks of images, from a safetensors file on disk, into our own.
 
-The files' tensors are named as timm names them for `resnet50` and `vgg16`; as torchvision does for `googlenet`, which
-timm has not. The layer that gives the scores of other classes is left out.
+The files' tensors are named as timm names them for `resnet50` and `vgg16`, or torchvision; as torchvision does for
+`googlenet`, which timm has not. The layer that gives the scores of other classes is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from vidpred.errors import UserError
 
 HEADS = ("fc.", "head.", "classifier.", "aux1.", "aux2.", "AuxLogits.")
 """What a file may have and we do not want."""
+RENAMED = {"classifier.0.": "pre_logits.fc1.", "classifier.3.": "pre_logits.fc2."}
+"""torchvision's names for the first two linear layers of VGG, and timm's, where they are convolutions."""
 
 
 def load_pretrained(network: nn.Module, path: str, *, what: str, first: str) -> None:
@@ -35,8 +37,12 @@ def load_pretrained(network: nn.Module, path: str, *, what: str, first: str) -> 
         found = load_file(Path(path).expanduser())
     except (OSError, SafetensorError) as error:
         raise UserError(f"pretrained: {path} cannot be read as safetensors ({_first_line(error)})") from None
-    found = {name: tensor for name, tensor in found.items() if not name.startswith(HEADS)}
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(HEADS)}
+    for theirs, ours in RENAMED.items():
+        for end in ("weight", "bias"):
+            if theirs + end in found and ours + end in wanted:
+                found[ours + end] = _as_convolution(found[theirs + end], wanted[ours + end])
+    found = {name: tensor for name, tensor in found.items() if not name.startswith(HEADS)}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
     help_ = f"give a file of {what}"
     if missing := sorted(wanted.keys() - found.keys() - counters):
@@ -50,6 +56,11 @@ def load_pretrained(network: nn.Module, path: str, *, what: str, first: str) -> 
             sizes = f"{_size(tensor)}, not {_size(wanted[name])}"
             raise UserError(f"pretrained: in {path}, {name} is {sizes}: {help_}")
     network.load_state_dict(found, strict=False)
+
+
+def _as_convolution(linear: Tensor, like: Tensor) -> Tensor:
+    """A linear layer's tensor in the shape of a convolution over all that it saw, where the sizes allow."""
+    return linear.reshape(like.shape) if linear.numel() == like.numel() else linear
 
 
 def _named(names: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,10 @@ def conv(inputs: int, outputs: int, *, norm: bool = False) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), *norms, nn.SiLU())
 
 
-def halve(maps: Tensor) -> Tensor:
-    """(..., C, H, W) to (..., C, H/2, W/2): means of 2x2; H and W are even."""
-    halved: Tensor = F.avg_pool2d(maps.flatten(0, -4), 2).unflatten(0, maps.shape[:-3])
+def halve(maps: Tensor, by: Literal["mean", "max"] = "mean") -> Tensor:
+    """(..., C, H, W) to (..., C, H/2, W/2): means of 2x2, or the largest of them; H and W are even."""
+    pool = F.max_pool2d if by == "max" else F.avg_pool2d
+    halved: Tensor = pool(maps.flatten(0, -4), 2).unflatten(0, maps.shape[:-3])
     return halved
 
 

@@ -61,9 +61,29 @@ def resized(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     return adapted
 
 
+class ClipNorm(nn.BatchNorm1d):
+    """Batch norm of the features (N, C) of N clips; of a single one by the running statistics, also while training.
+
+    Averages over all places of a clip differ little from clip to clip, beside what they have in common: without it
+    `conv_rnn` and `slowfast` did not begin to learn motion.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
 def mlp(inputs: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
-    """Two linear layers, to logits."""
-    return nn.Sequential(he(nn.Linear(inputs, hidden)), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
+    """Features that were averaged over places, (N, inputs), to logits: a norm over clips and two linear layers."""
+    return nn.Sequential(
+        ClipNorm(inputs),
+        he(nn.Linear(inputs, hidden)),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, classes),
+    )
 
 
 def he(network: nn.Module) -> nn.Module:

@@ -11,33 +11,22 @@ from typing import Literal
 
 from torch import Tensor
 
+from vidpred.models.blocks.flat_network import FlatNetwork, FlatSizes
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
-from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
-from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import he, mlp, only_default, pooled
+from vidpred.models.blocks.learned_path import check_length, standardise
+from vidpred.models.blocks.scoring import only_default
 from vidpred.models.blocks.toys import Toy
-from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatSizes):
     """What a sweep may vary."""
 
-    variant: Literal["default", "paper", "toy"] = "default"
-    """`default`, the paper's network for frames of 170x170, or the lecture's toy."""
     width: int = 32
     """Channels at the finest scale; the next ones have twice, three times … as many."""
-    scales: int = 3
-    """Resolutions: that of folded pixels, half of it …"""
-    depth: int = 1
-    """Convolutions at each scale."""
-    hidden: int = 64
-    """Features between the maps' averages and the scores."""
-    dropout: float = 0.0
-    """Share of those features that is left out while training."""
-    fold: int = 2
-    """So many pixels a side become the channels of one; 1 keeps the full resolution."""
+    variant: Literal["default", "paper", "toy"] = "default"
+    """`default`, the paper's network for frames of 170x170, or the lecture's toy."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -45,10 +34,7 @@ class Config:
         Raises:
             UserError: a field is out of range.
         """
-        for field in ("width", "depth", "hidden", "fold"):
-            between("early_fusion", field, getattr(self, field), 1)
-        between("early_fusion", "scales", self.scales, 1, 6)
-        between("early_fusion", "dropout", self.dropout, 0, 0.95)
+        self.check("early_fusion")
         only_default("early_fusion", self)
 
 
@@ -66,12 +52,8 @@ class EarlyFusion(Classifier):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        self.config = config
         self.length = task.context
-        each = widths(config.width, config.scales)
-        self.look = Down(task.context * task.channels * config.fold**2, each, config.depth, norm=True)
-        he(self.look)
-        self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
+        self.net = FlatNetwork(config, task.context * task.channels, len(task.classes))
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.
@@ -80,8 +62,7 @@ class EarlyFusion(Classifier):
             UserError: another T than the one it was built for.
         """
         check_length("early_fusion", clip, self.length)
-        folded = fold_pixels(standardise(clip), self.config.fold, 2 ** (self.config.scales - 1))
-        return Scores(self.score(pooled(self.look(folded.flatten(1, 2))[-1])).float())
+        return Scores(self.net(standardise(clip).flatten(1, 2)).float())
 
 
 class Published(Classifier):

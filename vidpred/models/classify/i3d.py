@@ -8,33 +8,16 @@ Wang et al. 2018 (arXiv 1711.07971), Inception-v1 as in the paper, VGG-16 in all
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
-from vidpred.models.blocks.backbones import Backbone
-from vidpred.models.blocks.scoring import only_default
-from vidpred.models.checks import between
+from vidpred.models.blocks.inflated import InflatedConfig
 from vidpred.types import Classifier, Scores, Task
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a sweep may vary."""
-
-    variant: Literal["default", "paper"] = "default"
-    """`paper`: the published networks: ResNet-50, or the backbone that is named."""
-    backbone: Literal["small", "resnet50", "inception_v1", "vgg16"] = "small"
-    """The network of images."""
-    width: int = 16
-    """Channels of the first of four stages of `small`; the next ones have twice, three and four times as many."""
-    pretrained: str = ""
-    """Where training begins: a .safetensors file of a published backbone's weights; empty: at random."""
-    pad_time: Literal["zeros", "replicate"] = "zeros"
-    """What lies before a clip's first frame and behind its last."""
-    nonlocal_after: tuple[str, ...] = ()
-    """Stages that a non-local block follows; `small`: stage1 to stage4, `resnet50`: layer1 to layer4, `inception_v1`:
-    conv1, conv3, inception3b, inception4e, inception5b, `vgg16`: stage1 to stage5."""
+class Config(InflatedConfig):
+    """What a sweep may vary. The published network is ResNet-50's."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -42,8 +25,7 @@ class Config:
         Raises:
             UserError: a field is out of range.
         """
-        between("i3d", "width", self.width, 1)
-        only_default("i3d", self, free=("backbone", "pretrained", "pad_time", "nonlocal_after"))
+        self.check("i3d")
 
 
 SEARCH = {
@@ -60,17 +42,7 @@ class I3d(Classifier):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        self.net = Backbone(
-            "i3d",
-            "resnet50" if config.variant == "paper" and config.backbone == "small" else config.backbone,
-            task.channels,
-            len(task.classes),
-            over_time=True,
-            width=config.width,
-            pretrained=config.pretrained,
-            pad_time=config.pad_time,
-            nonlocal_after=config.nonlocal_after,
-        )
+        self.net = config.stream("i3d", "resnet50", task.channels, len(task.classes))
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`."""

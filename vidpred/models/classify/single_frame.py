@@ -11,32 +11,21 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from vidpred.models.blocks.flat_network import FlatNetwork, FlatSizes
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
-from vidpred.models.blocks.learned_path import fold_pixels, standardise
-from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import agreed, he, mlp, only_default, pooled
-from vidpred.models.checks import between
+from vidpred.models.blocks.learned_path import standardise
+from vidpred.models.blocks.scoring import agreed, only_default
 from vidpred.types import Classifier, Scores, Task
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(FlatSizes):
     """What a sweep may vary."""
 
-    variant: Literal["default", "paper"] = "default"
-    """`default`, or the paper's network for frames of 170x170."""
-    width: int = 16
-    """Channels at the finest scale; the next ones have twice, three times … as many."""
     scales: int = 4
     """Resolutions: that of folded pixels, half of it …"""
-    depth: int = 1
-    """Convolutions at each scale."""
-    hidden: int = 64
-    """Features between the maps' averages and the scores."""
-    dropout: float = 0.0
-    """Share of those features that is left out while training."""
-    fold: int = 2
-    """So many pixels a side become the channels of one; 1 keeps the full resolution."""
+    variant: Literal["default", "paper"] = "default"
+    """`default`, or the paper's network for frames of 170x170."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -44,10 +33,7 @@ class Config:
         Raises:
             UserError: a field is out of range.
         """
-        for field in ("width", "depth", "hidden", "fold"):
-            between("single_frame", field, getattr(self, field), 1)
-        between("single_frame", "scales", self.scales, 1, 6)
-        between("single_frame", "dropout", self.dropout, 0, 0.95)
+        self.check("single_frame")
         only_default("single_frame", self)
 
 
@@ -65,16 +51,11 @@ class SingleFrame(Classifier):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        self.config = config
-        each = widths(config.width, config.scales)
-        self.look = Down(task.channels * config.fold**2, each, config.depth, norm=True)
-        he(self.look)
-        self.score = mlp(each[-1], config.hidden, len(task.classes), config.dropout)
+        self.net = FlatNetwork(config, task.channels, len(task.classes))
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`."""
-        folded = fold_pixels(standardise(clip), self.config.fold, 2 ** (self.config.scales - 1))
-        logits = self.score(pooled(self.look(folded.flatten(0, 1))[-1]))
+        logits = self.net(standardise(clip).flatten(0, 1))
         return agreed(logits.unflatten(0, clip.shape[:2]), training=self.training)
 
 

@@ -99,7 +99,8 @@ class Slowfast(Classifier):
         folded = fold_pixels(standardise(clip), self.config.fold, 2 ** (self.config.scales - 1))
         layers = (self.slow, self.fast, self.lateral)
         every, fusion = self.config.every, self.config.fusion
-        slow, fast = run_pathways(layers, folded, every=every, fusion=fusion, after=self._after)[-1]
+        # by the maximum: a small thing that moves would be lost in the mean of much that stands still
+        slow, fast = run_pathways(layers, folded, every=every, fusion=fusion, pool="max", after=self._after)[-1]
         features = torch.cat([pooled(maps.transpose(1, 2)) for maps in (slow, fast)], dim=1)
         return Scores(self.score(features).float())
 

@@ -13,31 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from vidpred.models.blocks.cnn_m import CnnM
-from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
-from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import agreed, he, mlp, only_default, pooled
-from vidpred.models.checks import between, sees_motion
+from vidpred.models.blocks.flat_network import FlatNetwork, FlatSizes
+from vidpred.models.blocks.learned_path import check_length, standardise
+from vidpred.models.blocks.scoring import agreed, only_default
+from vidpred.models.checks import sees_motion
 from vidpred.types import Classifier, Scores, Task
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a sweep may vary."""
+class Config(FlatSizes):
+    """What a sweep may vary; sizes are those of each stream."""
 
+    dropout: float = 0.2
+    """Share of the features that is left out while training."""
     variant: Literal["default", "paper"] = "default"
     """`default`, or the paper's streams for frames of 224x224 and ten flows."""
-    width: int = 16
-    """Channels of each stream at the finest scale; the next ones have twice, three times … as many."""
-    scales: int = 3
-    """Resolutions: that of folded pixels, half of it …"""
-    depth: int = 1
-    """Convolutions of each stream at each scale."""
-    hidden: int = 64
-    """Features between the maps' averages and the scores."""
-    dropout: float = 0.2
-    """Share of those features that is left out while training."""
-    fold: int = 2
-    """So many pixels a side become the channels of one; 1 keeps the full resolution."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -45,10 +35,7 @@ class Config:
         Raises:
             UserError: a field is out of range.
         """
-        for field in ("width", "depth", "hidden", "fold"):
-            between("two_stream", field, getattr(self, field), 1)
-        between("two_stream", "scales", self.scales, 1, 6)
-        between("two_stream", "dropout", self.dropout, 0, 0.95)
+        self.check("two_stream")
         only_default("two_stream", self)
 
 
@@ -68,7 +55,6 @@ class TwoStream(Classifier):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-        self.config = config
         self.length = task.context
         flows = 2 * (task.context - 1)
         self.appearance: nn.Module
@@ -77,7 +63,7 @@ class TwoStream(Classifier):
             self.appearance = CnnM(task.channels, len(task.classes), dropout=0.9, norms=2)
             self.motion = CnnM(flows, len(task.classes), dropout=0.9, norms=1)
         else:
-            self.appearance, self.motion = (_Stream(config, n, len(task.classes)) for n in (task.channels, flows))
+            self.appearance, self.motion = (FlatNetwork(config, n, len(task.classes)) for n in (task.channels, flows))
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.
@@ -92,23 +78,6 @@ class TwoStream(Classifier):
         shown, moved = standardise(clip[:, self.length // 2]), flow.flatten(1, 2) / 4  # about unit variance
         logits = torch.stack((self.appearance(shown), self.motion(moved)), dim=1)
         return agreed(logits, training=self.training)
-
-
-class _Stream(nn.Module):
-    """(B, channels, H, W) to logits."""
-
-    def __init__(self, config: Config, channels: int, classes: int) -> None:
-        super().__init__()
-        self.fold, self.multiple = config.fold, 2 ** (config.scales - 1)
-        each = widths(config.width, config.scales)
-        self.look = Down(channels * config.fold**2, each, config.depth, norm=True)
-        he(self.look)
-        self.score = mlp(each[-1], config.hidden, classes, config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        folded = fold_pixels(x.unsqueeze(1), self.fold, self.multiple).squeeze(1)
-        logits: Tensor = self.score(pooled(self.look(folded)[-1]))
-        return logits
 
 
 def build(config: Config, task: Task) -> TwoStream:

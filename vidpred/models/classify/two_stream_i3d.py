@@ -7,33 +7,19 @@ the flow's first kernels from the mean over colours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from vidpred.models.blocks.backbones import Backbone
-from vidpred.models.blocks.scoring import agreed, only_default
-from vidpred.models.checks import between, sees_motion
+from vidpred.models.blocks.inflated import InflatedConfig
+from vidpred.models.blocks.scoring import agreed
+from vidpred.models.checks import sees_motion
 from vidpred.types import Classifier, Scores, Task
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a sweep may vary."""
-
-    variant: Literal["default", "paper"] = "default"
-    """`paper`: the published network: Inception-v1, or the backbone that is named."""
-    backbone: Literal["small", "resnet50", "inception_v1", "vgg16"] = "small"
-    """The network of images, of both streams."""
-    width: int = 16
-    """Channels of the first of four stages of `small`; the next ones have twice, three and four times as many."""
-    pretrained: str = ""
-    """Where training begins: a .safetensors file of a published backbone's weights; empty: at random."""
-    pad_time: Literal["zeros", "replicate"] = "zeros"
-    """What lies before a clip's first frame and behind its last."""
-    nonlocal_after: tuple[str, ...] = ()
-    """Stages that a non-local block follows, in both streams; see `i3d`."""
+class Config(InflatedConfig):
+    """What a sweep may vary, in both streams alike. The published networks are Inception-v1's."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot be built.
@@ -41,8 +27,7 @@ class Config:
         Raises:
             UserError: a field is out of range.
         """
-        between("two_stream_i3d", "width", self.width, 1)
-        only_default("two_stream_i3d", self, free=("backbone", "pretrained", "pad_time", "nonlocal_after"))
+        self.check("two_stream_i3d")
 
 
 SEARCH = {
@@ -61,22 +46,10 @@ class TwoStreamI3d(Classifier):
 
     def __init__(self, config: Config, task: Task) -> None:
         super().__init__()
-
-        def stream(channels: int) -> Backbone:
-            return Backbone(
-                "two_stream_i3d",
-                "inception_v1" if config.variant == "paper" and config.backbone == "small" else config.backbone,
-                channels,
-                len(task.classes),
-                over_time=True,
-                width=config.width,
-                pretrained=config.pretrained,
-                pad_time=config.pad_time,
-                nonlocal_after=config.nonlocal_after,
-            )
-
-        self.appearance = stream(task.channels)
-        self.motion = stream(2)
+        self.appearance, self.motion = (
+            config.stream("two_stream_i3d", "inception_v1", channels, len(task.classes))
+            for channels in (task.channels, 2)
+        )
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.
