@@ -109,6 +109,14 @@ bench-serve: $(INSTALLED) ## what the page's server answers under load, beside a
 bench-predict: $(INSTALLED) ## how fast prediction is, one and many, beside what one would do instead: some five minutes; BENCH=--quick
 	@$(BIN)/python -m benchmarks.predict $(BENCH)
 
+.PHONY: bench-classify
+bench-classify: $(INSTALLED) ## what every classifier learns of the bundled shapes: some half an hour; BENCH='--only c3d'
+	@$(BIN)/python -m benchmarks.classifiers $(BENCH)
+
+.PHONY: bench-pretrain
+bench-pretrain: $(INSTALLED) ## what predicting first is worth to a classifier of few labels: some fifteen minutes
+	@$(BIN)/python -m benchmarks.few_labels $(BENCH)
+
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,10 +19,9 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.contest import Clock, machine
+from benchmarks.lessons import Columns, Row, at_least_one, carry_out, show, write
 from vidpred.config import Params
 from vidpred.data.clip_cache import local_engine
 from vidpred.data.fetch import fetch
@@ -41,7 +38,7 @@ from vidpred.training.data import read_data
 from vidpred.training.device import give_back_memory, set_threads
 from vidpred.training.final import Choice, train_model, write_outputs
 from vidpred.training.loop import Stopped
-from vidpred.workspace import atomic, content_id, cores, digest, home, locked, set_up_logging, write_json
+from vidpred.workspace import content_id, cores, digest, home, locked, write_json
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +131,7 @@ def make_data(params: Params, folder: Path) -> None:
 
 def learn(
     entry: Entry, params: Params, data: Path, folder: Path, *, threads: int, should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+) -> Row:
     """Trains and judges, where that is not done yet; a row of the table.
 
     Raises:
@@ -148,7 +145,7 @@ def learn(
     state = folder / digest(told)[:16]
     row_path, spent_path = state / "row.json", state / "spent.json"
     if row_path.is_file():
-        row: dict[str, Any] = json.loads(row_path.read_text())
+        row: Row = json.loads(row_path.read_text())
         return row
     before = json.loads(spent_path.read_text()) if spent_path.is_file() else {"seconds": 0.0, "processor": 0.0}
     device = torch.device("cpu")
@@ -201,7 +198,7 @@ def learn(
     return row
 
 
-COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+COLUMNS: Columns = {
     "model": lambda row: f"{row['name']}",
     "parameters": lambda row: f"{row['parameters']:,}",
     "multiply-adds, M": lambda row: f"{row['operations'] / 1e6:.1f}",
@@ -215,24 +212,6 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 """Of the table."""
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table as a page of docs/ has it."""
-    lines = [tuple(COLUMNS), ("---",) * len(COLUMNS), *(tuple(tell(row) for tell in COLUMNS.values()) for row in rows)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def show(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> None:
-    """The table on stdout."""
-    table = Table(title=f"classifiers, {facts['steps']} steps of {facts['batch']} windows", title_justify="left")
-    for place, heading in enumerate(COLUMNS):
-        table.add_column(heading, justify="right" if place else "left")
-    for row in rows:
-        table.add_row(*(tell(row) for tell in COLUMNS.values()))
-    console = Console(width=None if Console().is_terminal else 150)
-    console.print(table)
-    console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False, soft_wrap=True)
-
-
 def main() -> None:
     """Reads the options, trains and judges, prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classifiers", description=__doc__)
@@ -241,25 +220,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="threads of torch (one a core)")
     parser.add_argument("--out", type=Path, default=Path("results/bench/classifiers.json"), help="where the figures go")
     chosen = parser.parse_args()
-    set_up_logging()
-    asked_to_stop: list[int] = []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _: asked_to_stop.append(number))
-    try:
-        _run(chosen, should_stop=lambda: bool(asked_to_stop))
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except Stopped:
-        log.warning("stopped: what is done is kept, and the same command goes on from there")
-        sys.exit(130)
+    carry_out(lambda should_stop: _run(chosen, should_stop))
 
 
-def _run(chosen: argparse.Namespace, *, should_stop: Callable[[], bool]) -> None:
-    for name in ("steps", "threads"):
-        value = getattr(chosen, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: give at least 1")
+def _run(chosen: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
+    at_least_one(chosen, "steps", "threads")
     wanted = [entry for entry in ENTRIES if not chosen.only or {entry.name, entry.model} & set(chosen.only)]
     known = {name for entry in ENTRIES for name in (entry.name, entry.model)}
     if unknown := sorted(set(chosen.only or ()) - known):
@@ -280,10 +245,8 @@ def _run(chosen: argparse.Namespace, *, should_stop: Callable[[], bool]) -> None
         log.info("%s:", entry.name)
         rows.append(learn(entry, params, data, folder, threads=threads, should_stop=should_stop))
         facts["taken by others"] = began.others(Clock.now())
-        write_json(chosen.out, {"machine": facts, "rows": rows})
-        with atomic(chosen.out.with_suffix(".md")) as part:
-            part.write_text(markdown(rows), encoding="utf-8")
-    show(rows, facts)
+        write(chosen.out, rows, facts, COLUMNS)
+    show(rows, facts, COLUMNS, title=f"classifiers, {facts['steps']} steps of {facts['batch']} windows")
     log.info("written to %s", chosen.out)
 
 

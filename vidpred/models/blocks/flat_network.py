@@ -54,7 +54,8 @@ class FlatNetwork(nn.Module):
         super().__init__()
         self.fold, self.multiple = sizes.fold, 2 ** (sizes.scales - 1)
         each = widths(sizes.width, sizes.scales)
-        self.look = Down(channels * sizes.fold**2, each, sizes.depth, norm=True)
+        # by the maximum: a small thing that moves would be lost in the mean of much that stands still
+        self.look = Down(channels * sizes.fold**2, each, sizes.depth, norm=True, pool="max")
         he(self.look)
         self.score = mlp(each[-1], sizes.hidden, classes, sizes.dropout)
 

@@ -37,10 +37,20 @@ class Down(nn.Module):
         widths: Channels of each scale, finest first.
         depth: Convolutions at each scale.
         norm: Whether batch norm follows each.
+        pool: What is handed to the next scale of 2x2 places.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], depth: int, *, norm: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        widths: Sequence[int],
+        depth: int,
+        *,
+        norm: bool = False,
+        pool: Literal["mean", "max"] = "mean",
+    ) -> None:
         super().__init__()
+        self.pool: Literal["mean", "max"] = pool
         self.stages = nn.ModuleList(
             nn.Sequential(conv(before, after, norm=norm), *(conv(after, after, norm=norm) for _ in range(depth - 1)))
             for before, after in itertools.pairwise([channels, *widths])
@@ -51,7 +61,7 @@ class Down(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         maps: list[Tensor] = []
         for stage in self.stages:
-            x = stage(halve(x) if maps else x)
+            x = stage(halve(x, self.pool) if maps else x)
             maps.append(x)
         return maps
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.karpathy2014 import FEATURES, Convolutions, fully_connected
 from vidpred.models.blocks.learned_path import check_length, fold_pixels, standardise
 from vidpred.models.blocks.scales import Down, widths
-from vidpred.models.blocks.scoring import Places, he, only_default, pooled
+from vidpred.models.blocks.scoring import ClipNorm, Places, he, only_default, pooled
 from vidpred.models.blocks.toys import Toy
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
@@ -33,13 +33,14 @@ class Config:
     """How frames are joined."""
     width: int = 16
     """Channels at the finest scale; the next ones have twice, three times … as many."""
-    scales: int = 3
-    """Resolutions: that of folded pixels, half of it …"""
+    scales: int = 2
+    """Resolutions: that of folded pixels, half of it … Frames are compared at the last: what moves by less than its
+    places are apart is hard to see."""
     depth: int = 1
     """Convolutions at each scale."""
     compare: Literal["places", "frames"] = "places"
     """For `fc`, what the linear layers see. `places`: all frames' features of one place; the same layers are used at
-    all places, and what they find is averaged. `frames`: whole frames, averaged to `grid` places a side, as in the
+    all places, and of what they find the most of any place is scored. `frames`: whole frames, averaged to `grid` places a side, as in the
     lecture: where something was is then known to them, and what was learned in one corner is not known in another."""
     grid: int = 8
     """For `compare: frames`: places a side whose features are kept apart."""
@@ -98,7 +99,9 @@ class LateFusion(Classifier):
         self.join = nn.Sequential(
             he(nn.Linear(joined, config.hidden)), nn.SiLU(), he(nn.Linear(config.hidden, config.hidden)), nn.SiLU()
         )
-        self.score = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.hidden, len(task.classes)))
+        self.score = nn.Sequential(
+            ClipNorm(config.hidden), nn.Dropout(config.dropout), nn.Linear(config.hidden, len(task.classes))
+        )
 
     def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
         """See `Classifier.forward`.
@@ -116,7 +119,7 @@ class LateFusion(Classifier):
             joined = self.join(self.places(maps).unflatten(0, clip.shape[:2]).flatten(1))
         else:  # (B·T, C, H, W) to (B, H·W, T·C)
             side_by_side = maps.unflatten(0, clip.shape[:2]).flatten(1, 2).flatten(2).transpose(1, 2)
-            joined = self.join(side_by_side).mean(dim=1)
+            joined = self.join(side_by_side).amax(dim=1)
         return Scores(self.score(joined).float())
 
 
