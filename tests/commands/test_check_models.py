@@ -45,6 +45,7 @@ SEARCH = {"convlstm": {"config": {"filters": [8, 16]}, "train": {"learning_rate"
         {"train.model": "warpmix", "train.config": {"width": 16, "frames": 2}, "train.augment.crop": 32},
         {"tune.models": SEARCH, "task.kind": "interpolate", "task.context": 2, "transcode.min_frames": 3},
         {"train.model": "vae_lstm", "train.stage_shares": {"autoencoder": 3, "joint": 1}},
+        {"train.init": "models:/vidpred/3"},
         CLASSIFY | {"train.model": "early_fusion", "train.mixup": 0.2, "train.label_smoothing": 0.1},
         CLASSIFY | {"train.augment.reverse": True, "train.augment.labels": {"reverse": {"open": "close"}}},
         {
@@ -75,6 +76,8 @@ def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: d
             {"train.model": "vae_lstm", "train.stage_shares": {"autoencodr": 1}},
             "train: train.stage_shares names autoencodr: this model's stages are autoencoder, latent, joint",
         ),
+        ({"train.init": "models/elsewhere"}, "train.init: "),
+        ({"train.init": "models/trained"}, "train.init: models/trained is what the stage itself writes"),
         (
             {"tune.models": {"vae_lstm": {}}, "tune.steps": 1, "tune.grace_steps": 1},
             "tune.models.vae_lstm: 1 steps are too few for 2 stages (autoencoder, latent): raise tune.steps",

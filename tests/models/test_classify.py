@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from pathlib import Path
 
 import pytest
@@ -111,27 +112,39 @@ def flashes(moment: int, batch: int, generator: torch.Generator) -> tuple[Tensor
     return clip, truth
 
 
-@pytest.mark.parametrize(
-    ("name", "invariant"), [("c3d", True), ("slow_fusion", True), ("i3d", True), ("early_fusion", False)]
-)
-def test_what_was_learned_of_one_moment_is_known_of_another_by_3d_networks_only(name: str, invariant: bool) -> None:
-    task = Task(context=10, horizon=0, height=16, width=16, kind="classify", classes=("blue, orange", "orange, blue"))
-    model = made(name, task=task)
+FLASHING = Task(context=10, horizon=0, height=16, width=16, kind="classify", classes=("blue, orange", "orange, blue"))
+
+
+def right_at(name: str, seed: int, moments: tuple[int, ...]) -> list[float]:
+    """Trained on flashes at moment 3: the share that a network has right of flashes at others."""
+    torch.manual_seed(seed)
+    model = zoo.build(name, {}, FLASHING, Classifier)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     for _ in range(40):
         clip, truth = flashes(3, 16, generator)
         optimizer.zero_grad()
         F.cross_entropy(model(clip).logits, truth).backward()
         optimizer.step()
     model.eval()
+    found = []
     with torch.no_grad():
-        right = []
-        for moment in (3, 7):
+        for moment in moments:
             clip, truth = flashes(moment, 100, generator)
-            right.append(float((model(clip).logits.argmax(1) == truth).float().mean()))
-    assert right[0] >= 0.95
-    assert right[1] >= 0.95 if invariant else right[1] <= 0.6
+            found.append(float((model(clip).logits.argmax(1) == truth).float().mean()))
+    return found
+
+
+@pytest.mark.parametrize("name", ["c3d", "slow_fusion", "i3d"])
+def test_what_a_3d_network_learned_of_one_moment_it_knows_of_another(name: str) -> None:
+    assert min(right_at(name, 0, (3, 7))) >= 0.95
+
+
+def test_what_early_fusion_learned_of_one_moment_it_does_not_know_of_another() -> None:
+    """Weights that no training has touched decide there: each network has a bias of its own, the middle one counts."""
+    found = [right_at("early_fusion", seed, (3, 7)) for seed in range(8)]
+    assert min(here for here, _ in found) >= 0.95
+    assert statistics.median(there for _, there in found) <= 0.6
 
 
 @pytest.mark.parametrize("name", SPATIOTEMPORAL)

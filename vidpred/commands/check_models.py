@@ -14,6 +14,7 @@ import torch
 from vidpred.config import Params, Space, TrainParams, UniformSpace
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.models.files import read_info
 from vidpred.training.stages import planned
 from vidpred.tuning.space import check_space, complete
 from vidpred.types import Model, Predictor, Task
@@ -58,6 +59,9 @@ def check_models(path: Path, params: Params) -> None:
                 _fits(params.train.model, model, params.train, task)
                 if params.train.minutes is None:
                     planned(model, params.train.steps, params.train.stage_shares)
+            if params.train.init is not None:
+                place = "train.init"
+                _there(params.train.init, path.parent)
             for name, space in params.tune.models.items():
                 place = "tune.models"
                 _trained(name, task)
@@ -73,6 +77,18 @@ def check_models(path: Path, params: Params) -> None:
             check_space(complete(params.tune, task), params.train, task)
         except UserError as error:
             raise UserError(f"{path}: {place}{': ' * bool(place)}{error}") from None
+
+
+def _there(init: str, root: Path) -> None:
+    """Whether a model to begin with is there, if it is a folder: a registry is asked when training begins."""
+    from vidpred.tracking.download import TRAINED, is_uri
+
+    if is_uri(init):
+        return
+    folder = root / Path(init).expanduser()
+    if folder.resolve() == (root / TRAINED).resolve():
+        raise UserError(f"{init} is what the stage itself writes, and DVC removes it first: copy it elsewhere")
+    read_info(folder)
 
 
 def _trained(name: str, task: Task) -> None:

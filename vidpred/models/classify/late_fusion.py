@@ -40,8 +40,9 @@ class Config:
     """Convolutions at each scale."""
     compare: Literal["places", "frames"] = "places"
     """For `fc`, what the linear layers see. `places`: all frames' features of one place; the same layers are used at
-    all places, and of what they find the most of any place is scored. `frames`: whole frames, averaged to `grid` places a side, as in the
-    lecture: where something was is then known to them, and what was learned in one corner is not known in another."""
+    all places, and of what they find the most of any place is scored. `frames`: whole frames, averaged to `grid` places
+    a side, as in the lecture: where something was is then known to them, and what was learned in one corner is not
+    known in another."""
     grid: int = 8
     """For `compare: frames`: places a side whose features are kept apart."""
     kept: int = 8
