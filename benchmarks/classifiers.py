@@ -43,7 +43,7 @@ from vidpred.workspace import content_id, cores, digest, home, locked, write_jso
 log = logging.getLogger(__name__)
 
 Set = Literal["moving_shapes", "still_shapes"]
-STEPS = 1500
+STEPS = 2000
 CHANCE = 1 / 8
 """Of the eight motions; of the shapes none is asked for."""
 SAME = {"left_right": {}, "upside_down": {}, "transpose": {}, "reverse": {}}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vidpred.models.blocks.backbones import Backbone
 from vidpred.models.blocks.caffenet import CaffeNet
 from vidpred.models.blocks.learned_path import standardise
-from vidpred.models.blocks.scoring import Places, agreed, only_default
+from vidpred.models.blocks.scoring import ClipNorm, Places, agreed, only_default
 from vidpred.models.checks import between
 from vidpred.types import Classifier, Scores, Task
 
@@ -98,6 +98,7 @@ class CnnLstm(Classifier):
         if config.backbone == "small":
             self.places = Places(size, config.kept, config.grid)
             size = self.places.features
+        self.norm = ClipNorm(size)
         self.lstm = nn.LSTM(size, config.hidden, config.layers, batch_first=True)
         self.score = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(config.hidden, len(task.classes)))
 
@@ -115,7 +116,7 @@ class CnnLstm(Classifier):
         if self.over_time:  # (B, C, T', H, W) to frames
             maps = maps.transpose(1, 2).flatten(0, 1)
         found = self.places(maps) if self.config.backbone == "small" else self.look.net.score(maps)
-        states, _ = self.lstm(found.unflatten(0, (len(clip), moments)))
+        states, _ = self.lstm(self.norm(found).unflatten(0, (len(clip), moments)))
         if self.config.outputs == "many_to_one":
             return Scores(self.score(states[:, -1]).float())
         return agreed(self.score(states), training=self.training)
