@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks import classifiers, few_labels
 from benchmarks.classifiers import ENTRIES, Entry, learn, params_of
@@ -60,14 +59,8 @@ def test_what_is_asked_for() -> None:
 def test_a_line_is_learned_once_and_gone_on_with(colours: Path, short: Params, tmp_path: Path) -> None:
     entry = Entry("late", "late_fusion", {"head": "pool"})
     whole = learn(entry, short, colours, tmp_path / "whole", threads=1, should_stop=NEVER)
-    assert (
-        whole["parameters"]
-        == zoo.parameters(
-            zoo.build("late_fusion", {"head": "pool"}, zoo.PLAIN_TASKS["classify"], torch.nn.Module)  # type: ignore[type-var]
-        )
-        + 4 * 129
-    )  # six classes, not two
-    assert (whole["steps"], whole["videos"]) == (10, 18)
+    assert (whole["name"], whole["steps"], whole["videos"]) == ("late", 10, 24)
+    assert whole["interval"][0] <= whole["top1"] <= whole["interval"][1]
     with pytest.raises(Stopped):
         learn(entry, short, colours, tmp_path / "broken", threads=1, should_stop=lambda: True)
     again = learn(entry, short, colours, tmp_path / "broken", threads=1, should_stop=NEVER)
