@@ -56,18 +56,23 @@ repro: $(INSTALLED) ## the whole pipeline: from the clips to a registered model 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@$(BIN)/vidpred summary
 
-# In a copy of its own, so that params.yaml and what was made by it stay: code and data as they are here, and the preset.
+# In copies of their own, so that params.yaml and what was made by it stay: code and data as they are here, and a preset.
 CLASSIFY := runs/repro-classify
+LOCALISE := runs/bench-localise
+
+# $(1): the folder, $(2): the preset, $(3): what is done there
+define in_a_copy
+@mkdir -p runs
+@[ -e $(1)/.git ] || { git clone --quiet --shared --no-checkout . $(1) && git -C $(1) reset --quiet; }
+@git ls-files -co --exclude-standard -z -- . ':!results' ':!dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(1)
+@cd $(1) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH VIDPRED_HOME="$${VIDPRED_HOME:-$(CURDIR)/runs}" && \
+  dvc config --quiet --local cache.dir $(CURDIR)/.dvc/cache && \
+  vidpred preset $(2) >/dev/null && vidpred check && $(3)
+endef
 
 .PHONY: repro-classify
 repro-classify: $(INSTALLED) ## the whole pipeline on moving shapes that are classified, in runs/repro-classify; the project's own outputs stay
-	@mkdir -p runs
-	@[ -e $(CLASSIFY)/.git ] || { git clone --quiet --shared --no-checkout . $(CLASSIFY) && git -C $(CLASSIFY) reset --quiet; }
-	@rm -rf $(addprefix $(CLASSIFY)/,vidpred stages datasets presets)
-	@git ls-files -co --exclude-standard -z -- . ':!results' ':!dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(CLASSIFY)
-	@cd $(CLASSIFY) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH VIDPRED_HOME="$${VIDPRED_HOME:-$(CURDIR)/runs}" && \
-	  dvc config --quiet --local cache.dir $(CURDIR)/.dvc/cache && \
-	  vidpred preset moving_shapes >/dev/null && vidpred check && dvc repro && vidpred summary
+	$(call in_a_copy,$(CLASSIFY),moving_shapes,dvc repro && vidpred summary)
 
 .PHONY: test
 test: $(INSTALLED) ## unit and end-to-end tests
@@ -116,6 +121,11 @@ bench-classify: $(INSTALLED) ## what every classifier learns of the bundled shap
 .PHONY: bench-pretrain
 bench-pretrain: $(INSTALLED) ## what predicting first is worth to a classifier of few labels: some fifteen minutes
 	@$(BIN)/python -m benchmarks.few_labels $(BENCH)
+
+.PHONY: bench-localise
+bench-localise: $(INSTALLED) ## how well actions are found in long videos: trains in runs/bench-localise, then looks; some eight minutes; BENCH=--quick
+	$(call in_a_copy,$(LOCALISE),untrimmed_shapes,dvc repro evaluate)
+	@$(BIN)/python -m benchmarks.localise $(LOCALISE)/models/trained $(BENCH)
 
 # Two learning rates and two seeds make three trainings of each model.
 LEADERBOARD ?= --steps 150 --seeds 2

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BACKGROUND = "background"
+"""The class of what is none of the others: a label like any other, but nothing that is looked for in a long video."""
+
 
 @dataclass(frozen=True)
 class Task:

@@ -64,6 +64,8 @@ class Decoded:
     """What the file says of itself."""
     bars: bool
     """Whether black bars were cut off."""
+    begin_seconds: float = 0.0
+    """When the first frame begins, from where reading began: a part may begin between two frames."""
 
 
 def is_tiny(path: Path) -> bool:
@@ -284,7 +286,8 @@ class _Runner:
             os.truncate(raw, len(begins) * self._look.frame_bytes)
         end = max(min(end, most), int(begins[-1]) + 1) - int(begins[0])
         times = np.maximum.accumulate(begins - begins[0]) / 1e6
-        return Decoded(raw=raw, times=times, end_seconds=end / 1e6, facts=facts, bars=bars)
+        begin = float(begins[0]) / 1e6
+        return Decoded(raw=raw, times=times, end_seconds=end / 1e6, facts=facts, bars=bars, begin_seconds=begin)
 
 
 def _full(folder: Path) -> bool:

@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from vidpred.config import FetchParams
 from vidpred.errors import UserError
 from vidpred.problems import problems
+from vidpred.records import BACKGROUND
+
+if TYPE_CHECKING:
+    from vidpred.data import shapes
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -71,7 +75,11 @@ def _moving_mnist(raw: dict[str, Any], folder: Path, params: FetchParams) -> lis
 def _shapes(raw: dict[str, Any], _folder: Path, _params: FetchParams) -> list[Made]:
     from vidpred.data import shapes
 
-    recipe = _checked(shapes.Recipe, raw)
+    return _shapes_of(_checked(shapes.Recipe, raw))
+
+
+def _shapes_of(recipe: shapes.Recipe) -> list[Made]:
+    from vidpred.data import shapes
 
     def write(clip: shapes.ShapeClip, path: Path) -> None:
         shapes.write_clip(path, shapes.rendered(recipe, clip), recipe.fps)
@@ -81,10 +89,25 @@ def _shapes(raw: dict[str, Any], _folder: Path, _params: FetchParams) -> list[Ma
     ]
 
 
+def _untrimmed_shapes(raw: dict[str, Any], _folder: Path, _params: FetchParams) -> list[Made]:
+    from vidpred.data import shapes, untrimmed
+
+    recipe = _checked(untrimmed.Recipe, raw)
+
+    def write(clip: untrimmed.Background, path: Path) -> None:
+        shapes.write_clip(path, untrimmed.rendered(recipe, clip), recipe.fps)
+
+    return _shapes_of(recipe) + [
+        Made(clip.name, clip.group, BACKGROUND, shapes.LICENCE, partial(write, clip))
+        for clip in untrimmed.planned(recipe)
+    ]
+
+
 RECIPES: dict[str, Callable[[dict[str, Any], Path, FetchParams], list[Made]]] = {
     "moving_digits": _moving_digits,
     "moving_mnist": _moving_mnist,
     "shapes": _shapes,
+    "untrimmed_shapes": _untrimmed_shapes,
 }
 """By the word behind `recipe:`; each takes the recipe, the folder it is in, and limits."""
 

@@ -148,7 +148,7 @@ def planned(recipe: Recipe) -> list[ShapeClip]:
         if recipe.label == "motion":
             known = [(motion, motion, None, group * len(PAIRS) + i) for i, pair in enumerate(PAIRS) for motion in pair]
         else:
-            motions = _generator(recipe, 0, group).choice(len(MOTIONS), len(SHAPES)).tolist()
+            motions = generator(recipe, 0, group).choice(len(MOTIONS), len(SHAPES)).tolist()
             known = [
                 (shape, MOTIONS[motion], shape, group * len(SHAPES) + i)
                 for i, (shape, motion) in enumerate(zip(SHAPES, motions, strict=True))
@@ -162,7 +162,7 @@ def planned(recipe: Recipe) -> list[ShapeClip]:
 
 def moved(recipe: Recipe, clip: ShapeClip) -> Motion:
     """How the shape of a clip moves."""
-    rng = _generator(recipe, 1, clip.draw)
+    rng = generator(recipe, 1, clip.draw)
     pair = next(pair for pair in PAIRS if clip.motion in pair)
     kind = pair[0]
     shape = list(SHAPES)[int(rng.integers(len(SHAPES)))]
@@ -196,16 +196,33 @@ def _backwards(motion: Motion) -> Motion:
 
 def rendered(recipe: Recipe, clip: ShapeClip) -> np.ndarray:
     """The frames of a clip: uint8 (T, size, size, 3) with at most 240 colours."""
-    rng = _generator(recipe, 2, clip.draw)
-    palette = _palette(rng)
-    ground = _field(rng, recipe.size)
-    motion = moved(recipe, clip)
+    return drawn(painted(recipe, generator(recipe, 2, clip.draw)), moved(recipe, clip))
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What a shape is drawn with and on."""
+
+    palette: np.ndarray
+    """uint8 (240, 3)."""
+    ground: np.ndarray
+    """Levels of the background: int (size, size)."""
+
+
+def painted(recipe: Recipe, rng: np.random.Generator) -> Paint:
+    """Colours and a background."""
+    return Paint(_palette(rng), _field(rng, recipe.size))
+
+
+def drawn(paint: Paint, motion: Motion) -> np.ndarray:
+    """The frames of a shape that moves: uint8 (T, size, size, 3), as many as `motion` has numbers."""
     corners = SHAPES[motion.shape] * ([-1.0, 1.0] if motion.mirrored else [1.0, 1.0])
+    size = len(paint.ground)
     levels = [
-        ground * (_COVERED + 1) + np.round(_covered(corners, recipe.size, x, y, radius, angle) * _COVERED).astype(int)
+        paint.ground * (_COVERED + 1) + np.round(_covered(corners, size, x, y, radius, angle) * _COVERED).astype(int)
         for x, y, radius, angle in zip(motion.x, motion.y, motion.radius, motion.angle, strict=True)
     ]
-    return np.asarray(palette[np.stack(levels)])
+    return np.asarray(paint.palette[np.stack(levels)])
 
 
 def write_clip(path: Path, frames: np.ndarray, fps: float) -> None:
@@ -213,7 +230,8 @@ def write_clip(path: Path, frames: np.ndarray, fps: float) -> None:
     write_gif(path, frames, fps)
 
 
-def _generator(recipe: Recipe, stream: int, number: int) -> np.random.Generator:
+def generator(recipe: Recipe, stream: int, number: int) -> np.random.Generator:
+    """Random numbers that depend on the recipe's seed, what they are for, and the number of the draw."""
     counter = np.array([0, 0, 0, stream], np.uint64)
     return np.random.Generator(np.random.Philox(key=np.array([recipe.seed, number], np.uint64), counter=counter))
 

@@ -24,7 +24,8 @@ from vidpred.types import Classifier
 
 MAX_SECONDS = 600
 """So much of a clip is read."""
-_AT_ONCE = 32
+AT_ONCE = 32
+"""Windows that are scored at once."""
 
 
 class ClipClassifier:
@@ -66,7 +67,11 @@ class ClipClassifier:
         except MediaError as error:
             raise UserError(f"{path}: {error}") from None
 
-    @torch.no_grad()
+    @property
+    def span(self) -> int:
+        """Frames from the first to the last that the model looks at."""
+        return (self.task.context - 1) * self.task.interval + 1
+
     def scores(self, frames: np.ndarray, *, windows: int = 8) -> dict[str, float]:
         """What the model believes of each class, in the task's order; they add up to 1.
 
@@ -77,16 +82,24 @@ class ClipClassifier:
         Raises:
             UserError: there are too few frames for a window.
         """
-        interval, context = self.task.interval, self.task.context
-        span = (context - 1) * interval + 1
-        if len(frames) < span:
-            raise UserError(f"{len(frames)} frames, and the model looks at {span}: give a longer clip")
-        starts = sorted({round(at) for at in np.linspace(0, len(frames) - span, windows)})
-        found = []
-        for first in range(0, len(starts), _AT_ONCE):
-            some = np.stack([frames[at : at + span : interval] for at in starts[first : first + _AT_ONCE]])
-            flow = self._flow if self._model.needs_flow else None
-            batch = make_batch(some, context=context, device=self._device, flow=flow)
-            found.append(self._model(batch.context, batch.flow).logits.float().softmax(dim=1))
-        mean = torch.cat(found).mean(dim=0).tolist()
-        return dict(zip(self.task.classes, mean, strict=True))
+        if len(frames) < self.span:
+            raise UserError(f"{len(frames)} frames, and the model looks at {self.span}: give a longer clip")
+        starts = sorted({round(at) for at in np.linspace(0, len(frames) - self.span, windows)})
+        found = [
+            self.believed(np.stack([self.window(frames, at) for at in starts[first : first + AT_ONCE]]))
+            for first in range(0, len(starts), AT_ONCE)
+        ]
+        return dict(zip(self.task.classes, np.concatenate(found).mean(axis=0).tolist(), strict=True))
+
+    def window(self, frames: np.ndarray, start: int) -> np.ndarray:
+        """What the model looks at from a frame on: uint8 (context, H, W, 3), a view."""
+        return frames[start : start + self.span : self.task.interval]
+
+    @torch.no_grad()
+    def believed(self, windows: np.ndarray) -> np.ndarray:
+        """What it believes of windows, uint8 (B, context, H, W, 3): float32 (B, classes), rows adding up to 1."""
+        flow = self._flow if self._model.needs_flow else None
+        batch = make_batch(windows, context=self.task.context, device=self._device, flow=flow)
+        logits = self._model(batch.context, batch.flow).logits.float()
+        scores: np.ndarray = logits.softmax(dim=1).cpu().numpy()
+        return scores
