@@ -44,11 +44,14 @@ Way = Callable[[ClipClassifier, Path], tuple[list[Span], int]]
 """Segments of a video, and how many windows the model was shown."""
 
 
-def make_videos(folder: Path, count: int, *, seed: int, seconds: float) -> Spans:
+SETS: dict[str, dict[str, object]] = {"often": {}, "rarely": {"gap": [40, 120]}}
+"""How often something happens, by what is changed of the recipe: every two seconds, or every eight."""
+
+
+def make_videos(folder: Path, count: int, *, seed: int, seconds: float, **changes: object) -> Spans:
     """Long videos as MP4, and `truth.csv` beside them."""
-    recipe = untrimmed.Recipe.model_validate(
-        yaml.safe_load((ROOT / "datasets/untrimmed_shapes.yaml").read_text()) | {"seed": seed, "seconds": seconds}
-    )
+    raw = yaml.safe_load((ROOT / "datasets/untrimmed_shapes.yaml").read_text())
+    recipe = untrimmed.Recipe.model_validate(raw | {"seed": seed, "seconds": seconds} | changes)
     folder.mkdir(parents=True, exist_ok=True)
     truth: Spans = {}
     for number in range(count):
@@ -152,24 +155,26 @@ def main() -> None:
     """Prints the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("model", type=Path, nargs="?", default=ROOT / "models/trained", help="a model folder")
-    options.add_argument("--videos", type=int, default=20, help="how many, of a minute each")
+    options.add_argument("--videos", type=int, default=20, help="how many of each kind, of a minute each")
     options.add_argument("--seed", type=int, default=SEED, help="of the videos")
     options.add_argument("--folder", type=Path, default=None, help="where they are kept")
     options.add_argument("--threads", type=int, default=None, help="of torch (default: one a core)")
     options.add_argument("--out", type=Path, default=ROOT / "results/bench/localise.json")
-    options.add_argument("--quick", action="store_true", help="four videos of 20 seconds")
+    options.add_argument("--quick", action="store_true", help="three videos of 20 seconds of each kind")
     given = options.parse_args()
     set_up_logging()
     set_threads(given.threads)
-    count, seconds = (4, 20.0) if given.quick else (given.videos, 60.0)
+    count, seconds = (3, 20.0) if given.quick else (given.videos, 60.0)
     folder = given.folder or home() / "bench-localise-videos"
     model = ClipClassifier.load(given.model, device="cpu")
-    truth = make_videos(folder, count, seed=given.seed, seconds=seconds)
-    rows = measure(model, folder, truth)
-    title = f"{model.info['name']}: {count} videos, {sum(map(len, truth.values()))} actions"
-    show(rows, title)
+    tables = {}
+    for name, changes in SETS.items():
+        truth = make_videos(folder / name, count, seed=given.seed, seconds=seconds, **changes)
+        tables[name] = rows = measure(model, folder / name, truth)
+        actions = sum(map(len, truth.values()))
+        show(rows, f"{model.info['name']}, something happens {name}: {count} videos, {actions} actions")
     facts = machine(folder) | {"threads": given.threads or cores(), "videos": count, "seed": given.seed}
-    write_json(given.out, {"machine": facts, "model": model.info["name"], "rows": rows})
+    write_json(given.out, {"machine": facts, "model": model.info["name"], "sets": tables})
     log.info("wrote %s; the videos are in %s", given.out, folder)
 
 

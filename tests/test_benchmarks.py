@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import material, predict, serve, steps, train, tune
+from benchmarks import localise, material, predict, serve, steps, train, tune
 from benchmarks.contest import Row, show, take_turns, versus, write
 from benchmarks.data import BENCHMARKS, Setting, measure
 from vidpred.config import load_params
+from vidpred.data import shapes
 from vidpred.data.launch import any_ffmpeg
 from vidpred.data.media import facts
 from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import save_model
+from vidpred.serving.classify import ClipClassifier
+from vidpred.types import Classifier, Task
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -179,3 +184,21 @@ def test_a_benchmark_of_the_page_gives_figures(tmp_path: Path) -> None:
     for row in rows:
         assert row.value is not None
         assert math.isfinite(row.value)
+
+
+def test_the_benchmark_of_long_videos_gives_figures(tmp_path: Path) -> None:
+    classes = ("background", *shapes.MOTIONS)
+    task = Task(context=8, horizon=0, height=32, width=32, kind="classify", classes=classes)
+    built = zoo.build("early_fusion", {}, task, Classifier)
+    save_model(tmp_path / "model", built, name="early_fusion", config={}, task=task, info={"fps": 10.0, "fit": "crop"})
+    model = ClipClassifier.load(tmp_path / "model", device="cpu")
+    truth = localise.make_videos(tmp_path / "videos", 2, seed=1, seconds=6)
+    rows = localise.measure(model, tmp_path / "videos", truth)
+    assert [row["way"] for row in rows] == list(localise.WAYS)
+    for row in rows:
+        means, spread = row["map"], row["interval"]
+        assert isinstance(means, dict)
+        assert isinstance(spread, dict)
+        for threshold, (low, high) in spread.items():
+            assert 0 <= low <= high <= 1
+            assert 0 <= means[threshold] <= 1

@@ -8,15 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidpred.evaluation.localise import (
-    classified,
     grid_within,
+    happening,
     means,
     per_frame,
     proposals,
     runs,
     sliding,
-    steady,
-    stride_of,
 )
 
 CLASSES = ("background", "jump", "run")
@@ -68,51 +66,34 @@ def test_sliding_finds_each_action_where_it_is(before: int, long: int, gap: int,
     told = sorted(found[:2])
     assert [span.label for span in told] == ["jump", "run"]
     for span, (start, end) in zip(told, [(before, first), (second, second + other)], strict=True):
-        assert span.start == pytest.approx(start / 10, abs=0.21)
-        assert span.end == pytest.approx(end / 10, abs=0.21)
+        assert span.start == pytest.approx(start / 10, abs=0.31)
+        assert span.end == pytest.approx(end / 10, abs=0.31)
         assert 0.5 < span.score <= 1
 
 
 def test_nothing_is_found_where_nothing_happens() -> None:
     believed = np.tile([1.0, 0, 0], (50, 1))
     assert sliding(believed, CLASSES, fps=10, least=4) == []
-    stretches, standing_out = proposals(np.zeros(50), least=4)
-    assert stretches.shape == (0, 2)
-    assert (
-        classified(
-            stretches, standing_out, np.zeros(0, int), np.zeros((0, 3)), CLASSES, count=50, span=SPAN, stride=2, fps=10
-        )
-        == []
-    )
+    assert proposals(happening(believed, CLASSES), span=SPAN).shape == (0, 2)
+    assert grid_within(np.zeros((0, 2), int), count=50, span=SPAN, stride=2).shape == (0,)
 
 
-def test_a_cut_moves_nothing() -> None:
-    energy = np.zeros(60)
-    energy[20:40] = 3.0
-    energy[10] = 90.0
-    assert steady(energy)[10] == 0
-    stretches, standing_out = proposals(energy, least=4)
-    best = stretches[standing_out.argmax()]
-    assert abs(best[0] - 20) <= 2
-    assert abs(best[1] - 40) <= 2
+def test_proposals_hold_what_happens_and_little_else() -> None:
+    scores = believed_of(300, (50, 70, 1), (120, 150, 2), (290, 300, 1))
+    starts = np.append(np.arange(0, 293, SPAN), 292)
+    believed = per_frame(starts, scores[starts], count=300, span=SPAN)
+    stretches = proposals(happening(believed, CLASSES), span=SPAN)
+    assert len(stretches) == 3
+    for (first, end), (start, stop) in zip(stretches, [(50, 70), (120, 150), (290, 300)], strict=True):
+        assert start - 2 * SPAN <= first <= start
+        assert stop <= end <= stop + 2 * SPAN
+    assert grid_within(stretches, count=300, span=SPAN, stride=2)[-1] == 292
 
 
-def test_proposals_score_windows_where_something_moves_and_no_others() -> None:
-    energy = np.random.default_rng(0).uniform(0, 0.1, 200)
-    energy[50:70] += 2
-    energy[120:150] += 3
-    stretches, standing_out = proposals(energy, least=4)
-    stretches, standing_out = stretches[standing_out > 0.3], standing_out[standing_out > 0.3]
-    stride = stride_of(SPAN)
-    starts = grid_within(stretches, count=200, span=SPAN, stride=stride)
-    assert 0 < len(starts) < 193 / stride / 2
-    scores = believed_of(200, (50, 70, 1), (120, 150, 2))[starts]
-    found = classified(stretches, standing_out, starts, scores, CLASSES, count=200, span=SPAN, stride=stride, fps=10)
-    told = sorted(found[:2])
-    assert [(span.label, span.start, span.end) for span in told] == [
-        ("jump", pytest.approx(5, abs=0.21), pytest.approx(7, abs=0.21)),
-        ("run", pytest.approx(12, abs=0.21), pytest.approx(15, abs=0.21)),
-    ]
+def test_without_a_background_something_happens_where_a_class_is_sure() -> None:
+    believed = np.array([[0.5, 0.5], [0.9, 0.1]])
+    np.testing.assert_allclose(happening(believed, ("jump", "run")), [0.5, 0.9])
+    np.testing.assert_allclose(happening(believed, ("background", "run")), [0.5, 0.1])
 
 
 def test_a_stretch_shorter_than_a_window_gets_the_window_around_it() -> None:

@@ -48,8 +48,9 @@ def classify(
     localise: Annotated[
         Localise,
         typer.Option(
-            help="Look for segments: `sliding` shows the model every moment, `proposals` only those in which something "
-            "moves; `none` takes a video as one clip; `auto` slides over those longer than eight windows."
+            help="Look for segments: `sliding` shows the model overlapping windows of the whole video, `proposals` "
+            "only where a quick first look says that something happens; `none` takes a video as one clip; `auto` "
+            "slides over those longer than eight windows."
         ),
     ] = Localise.AUTO,
     threshold: Annotated[

@@ -1,15 +1,15 @@
 """From what a classifier believes of windows of a long video to stretches with a class.
 
-In: scores of windows at known places, or how much moves in each frame. Out: stretches in frames, with a class and how
-sure it is. Nothing here reads a video or runs a model.
+In: scores of windows at known places. Out: stretches in frames, with a class and how sure it is. Nothing here reads a
+video or runs a model.
 
 `sliding`   windows all along the video; what is believed of a frame is the mean over the windows that hold it, those in
             whose middle it lies counting most; a stretch is where a class stays above a level.
-`proposals` a first pass that runs no model: where more moves than elsewhere, at several levels (after temporal
-            actionness grouping, Zhao et al. 2017, arXiv 1704.06228); a second in which the classifier scores windows in
-            these stretches only.
+`proposals` a light first pass, windows side by side, proposes where anything but background may happen (after temporal
+            actionness grouping, Zhao et al. 2017, arXiv 1704.06228); a second slides the windows over these stretches
+            only, and tells their class and their ends.
 
-Both look at several levels at once and so find a stretch several times, with other ends; of those the one is kept that
+Several levels are looked at, and so a stretch is found several times, with other ends; of those the one is kept that
 differs most from what lies around it (outer-inner contrast, Shou et al. 2018, arXiv 1807.08333).
 """
 
@@ -33,10 +33,10 @@ WAYS = ("sliding", "proposals")
 class Looks:
     """How stretches are looked for."""
 
-    levels: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    levels: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
     """Of what is believed of a class, from which on a frame belongs to a stretch."""
-    quantiles: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    """Of how much moves in the frames of the video, from which on a frame belongs to a proposal."""
+    proposed: float = 0.3
+    """Of what is believed of all classes but the background, from which on a frame belongs to a proposal."""
     around: float = 0.25
     """Share of its length on either side that a stretch is compared with."""
     overlap: float = 0.2
@@ -103,7 +103,7 @@ def sliding(
         looks: How they are looked for.
 
     Returns:
-        The surest first. The score is the mean of what is believed in it, less what is believed around it.
+        The surest first. The score is the mean of what is believed in it, less that of what lies around it.
     """
     looks = looks or Looks()
     found: list[Span] = []
@@ -112,7 +112,12 @@ def sliding(
             continue
         curve = believed[:, number]
         stretches = _at_levels(curve, looks.levels, least)
-        found += _spans(stretches, _scores(curve, stretches, looks), label, fps=fps, looks=looks)
+        inside, outside = means(curve, stretches, looks.around)
+        found += [
+            Span(float(first) / fps, float(last) / fps, label, float(score))
+            for (first, last), score in zip(stretches, np.minimum(1, inside - outside), strict=True)
+            if score >= looks.least_score
+        ]
     return suppressed(found, looks.overlap)
 
 
@@ -123,104 +128,37 @@ def _at_levels(curve: Floats, levels: Sequence[float], least: int) -> NDArray[np
     return np.asarray(found[found[:, 1] - found[:, 0] >= least])
 
 
-def _scores(curve: Floats, stretches: NDArray[np.int64], looks: Looks) -> Floats:
-    inside, outside = means(curve, stretches, looks.around)
-    return np.asarray(np.clip(inside - outside, 0, 1))
+def happening(believed: Floats, classes: Sequence[str]) -> Floats:
+    """How likely it is of each frame that anything happens in it: (T,). Without a class `background` how sure the
+    likeliest class is."""
+    if BACKGROUND in classes:
+        return np.asarray(1 - believed[:, list(classes).index(BACKGROUND)])
+    return np.asarray(believed.max(axis=1))
 
 
-def _spans(stretches: NDArray[np.int64], scores: Floats, label: str, *, fps: float, looks: Looks) -> list[Span]:
-    return [
-        Span(float(first) / fps, float(last) / fps, label, float(score))
-        for (first, last), score in zip(stretches, scores, strict=True)
-        if score >= looks.least_score
-    ]
-
-
-def proposals(energy: Floats, *, least: int, looks: Looks | None = None) -> tuple[NDArray[np.int64], Floats]:
-    """Where more moves than elsewhere, at several levels.
+def proposals(likely: Floats, *, span: int, looks: Looks | None = None) -> NDArray[np.int64]:
+    """Where something may happen: stretches (N, 2), with half a window on either side, that do not touch.
 
     Args:
-        energy: How much each frame differs from the one before, (T,).
-        least: Frames of a stretch at the least.
+        likely: That something happens in a frame, (T,), as `happening` gives it of windows side by side.
+        span: Frames of a window.
         looks: How they are looked for.
-
-    Returns:
-        Stretches (N, 2), and how much each stands out from what lies around it, in [0, 1].
     """
-    looks = looks or Looks()
-    curve = steady(energy)
-    levels = np.unique(np.quantile(curve, looks.quantiles))
-    stretches = _at_levels(curve, [float(level) for level in levels if level > 0], least)
-    ranks = np.searchsorted(np.sort(curve), curve, side="left") / max(1, len(curve))
-    return stretches, _scores(ranks, stretches, looks)
-
-
-def steady(energy: Floats) -> Floats:
-    """A curve (T,) without what lasts a frame or two, such as a cut: its median over five frames."""
-    padded = np.pad(energy, 2, mode="edge")
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1))
+    near = np.zeros(len(likely), bool)
+    for first, end in runs(likely >= (looks or Looks()).proposed):
+        near[max(0, first - span // 2) : end + span // 2] = True
+    return runs(near)
 
 
 def grid_within(stretches: NDArray[np.int64], *, count: int, span: int, stride: int) -> NDArray[np.int64]:
-    """First frames of the windows, `stride` apart, that lie in a stretch; of one shorter than a window the one around
-    its middle. Sorted, each once: a window that several stretches hold is scored once."""
+    """First frames of windows, `stride` apart, that lie in a stretch (N, 2); in one shorter than a window the one that
+    lies around its middle. Sorted, each once."""
     last = max(0, count - span)
     wanted = np.zeros(last // stride + 1, bool)
-    for first, end in _window_ranges(stretches, last=last, span=span, stride=stride):
-        wanted[first:end] = True
+    for first, end in stretches:
+        begin, stop = -(-first // stride), min(end - span, last) // stride + 1
+        if stop > begin:
+            wanted[begin:stop] = True
+        else:
+            wanted[int(np.clip(round((first + end - span) / 2 / stride), 0, last // stride))] = True
     return np.flatnonzero(wanted) * stride
-
-
-def _window_ranges(stretches: NDArray[np.int64], *, last: int, span: int, stride: int) -> NDArray[np.int64]:
-    """For each stretch the first of the grid's windows in it, and the one after the last: (N, 2)."""
-    first, end = stretches.T
-    middle = np.clip(np.round(((first + end) - span) / 2 / stride), 0, last // stride).astype(np.int64)
-    begin = -(-first // stride)
-    stop = np.minimum(end - span, last) // stride + 1
-    none = stop <= begin
-    return np.stack([np.where(none, middle, begin), np.where(none, middle + 1, stop)], axis=1)
-
-
-def classified(
-    stretches: NDArray[np.int64],
-    standing_out: Floats,
-    starts: NDArray[np.int64],
-    scores: Floats,
-    classes: Sequence[str],
-    *,
-    count: int,
-    span: int,
-    stride: int,
-    fps: float,
-    looks: Looks | None = None,
-) -> list[Span]:
-    """Proposals with their class: the mean of what is believed of the windows in each.
-
-    Args:
-        stretches: (N, 2), of `proposals`.
-        standing_out: (N,), likewise.
-        starts: Of `grid_within`.
-        scores: What is believed of these windows, (len(starts), classes).
-        classes: Names, in order.
-        count: Frames of the video.
-        span: Frames of a window.
-        stride: Of the grid.
-        fps: Frames per second.
-        looks: How they are looked for.
-
-    Returns:
-        The surest first. The score is what is believed of the class times how much the proposal stands out.
-    """
-    looks = looks or Looks()
-    if not len(stretches):
-        return []
-    last = max(0, count - span)
-    ranges = _window_ranges(stretches, last=last, span=span, stride=stride)
-    at = np.searchsorted(starts, ranges * stride)
-    total = np.concatenate([np.zeros((1, scores.shape[1])), np.cumsum(scores, axis=0)])
-    believed = (total[at[:, 1]] - total[at[:, 0]]) / np.diff(at)
-    found: list[Span] = []
-    for number, label in enumerate(classes):
-        if label != BACKGROUND:
-            found += _spans(stretches, believed[:, number] * standing_out, label, fps=fps, looks=looks)
-    return suppressed(found, looks.overlap)

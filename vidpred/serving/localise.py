@@ -1,4 +1,4 @@
-"""What happens in a long video, and when: a classifier slid over it, or shown only where something moves.
+"""What happens in a long video, and when: a classifier slid over it, or only over where it may be.
 
 In: a classifier and a video of any length. Out: stretches with a class (`vidpred.evaluation.localise` says how they are
 found), and what a timeline is drawn of. The video is read part by part: memory does not grow with its frames, only by
@@ -49,7 +49,7 @@ class Found:
     """All, the surest first; they overlap. `told` has those for people."""
     classes: tuple[str, ...]
     curves: np.ndarray
-    """float32 (T, classes): what is believed of each frame; NaN where the model did not look."""
+    """float32 (T, classes): what is believed of each frame."""
     windows: int
     """That the model has scored."""
     pictures: list[tuple[int, np.ndarray]] = field(default_factory=list)
@@ -117,40 +117,40 @@ def localise(
 
 
 def _slid(model: ClipClassifier, source: Source, least: int, looks: Looks) -> Found:
-    pictures, stride = _Pictures(), places.stride_of(model.span)
-    found = _score(model, pictures.seen(_shown(source, f"looking at {source.path.name}")), stride=stride)
-    count = pictures.count
-    _long_enough(model, count)
-    curves = places.per_frame(found.starts, found.scores, count=count, span=model.span)
-    spans = places.sliding(curves, model.task.classes, fps=source.fps, least=least, looks=looks)
-    return Found(
-        source.path, "sliding", source.fps, count, spans, model.task.classes, curves.astype(np.float32),
-        len(found.starts), pictures.kept,
-    )  # fmt: skip
+    pictures = _Pictures()
+    shown = pictures.seen(_shown(source, f"looking at {source.path.name}"))
+    scored = _score(model, shown, stride=places.stride_of(model.span))
+    return _found(model, source, "sliding", scored, pictures, least, looks)
 
 
 def _proposed(model: ClipClassifier, source: Source, least: int, looks: Looks) -> Found:
     pictures, stride, span = _Pictures(), places.stride_of(model.span), model.span
-    energy = _energy(pictures.seen(_shown(source, f"first look at {source.path.name}")))
-    count = pictures.count
-    _long_enough(model, count)
-    stretches, standing_out = places.proposals(energy, least=least, looks=looks)
-    starts = places.grid_within(stretches, count=count, span=span, stride=stride)
+    shown = pictures.seen(_shown(source, f"first look at {source.path.name}"))
+    first = _score(model, shown, stride=span)
+    _long_enough(model, pictures.count)
+    believed = places.per_frame(first.starts, first.scores, count=pictures.count, span=span)
+    stretches = places.proposals(places.happening(believed, model.task.classes), span=span, looks=looks)
+    starts = places.grid_within(stretches, count=pictures.count, span=span, stride=stride)
+    starts = starts[~np.isin(starts, first.starts)]
     frames = np.unique((starts[:, None] + np.arange(span)).ravel())
-    found = _score(model, _shown(source, f"second look at {source.path.name}", frames), wanted=starts)
-    known = np.isin(starts, found.starts)
-    scores = np.zeros((len(starts), len(model.task.classes)))
-    scores[known] = found.scores
-    curves = np.full((count, len(model.task.classes)), np.nan, np.float32)
-    if known.any():
-        curves[frames] = places.per_frame(starts[known], scores[known], count=count, span=span)[frames]
-    spans = places.classified(
-        stretches, standing_out, starts, scores, model.task.classes, count=count, span=span, stride=stride,
-        fps=source.fps, looks=looks,
-    )  # fmt: skip
-    return Found(
-        source.path, "proposals", source.fps, count, spans, model.task.classes, curves, len(starts), pictures.kept
+    second = _score(model, _shown(source, f"second look at {source.path.name}", frames), wanted=starts)
+    order = np.argsort(np.concatenate([first.starts, second.starts]), kind="stable")
+    both = _Scored(
+        np.concatenate([first.starts, second.starts])[order], np.concatenate([first.scores, second.scores])[order]
     )
+    return _found(model, source, "proposals", both, pictures, least, looks)
+
+
+def _found(
+    model: ClipClassifier, source: Source, way: str, scored: _Scored, pictures: _Pictures, least: int, looks: Looks
+) -> Found:
+    _long_enough(model, pictures.count)
+    curves = places.per_frame(scored.starts, scored.scores, count=pictures.count, span=model.span)
+    spans = places.sliding(curves, model.task.classes, fps=source.fps, least=least, looks=looks)
+    return Found(
+        source.path, way, source.fps, pictures.count, spans, model.task.classes, curves.astype(np.float32),
+        len(scored.starts), pictures.kept,
+    )  # fmt: skip
 
 
 def _long_enough(model: ClipClassifier, count: int) -> None:
@@ -214,18 +214,6 @@ def _score(
         np.array(starts, np.int64),
         np.concatenate(scores).astype(np.float64) if scores else np.zeros((0, classes)),
     )
-
-
-def _energy(parts: Iterable[Part]) -> np.ndarray:
-    """How much each frame differs from the one before, in grey levels: (T,). The first is as the second."""
-    found: list[np.ndarray] = []
-    before: np.ndarray | None = None
-    for part in parts:
-        frames = part.frames if before is None else np.concatenate([before, part.frames])
-        change = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
-        found.append(change if before is not None else np.concatenate([change[:1], change]))
-        before = part.frames[-1:]
-    return np.concatenate(found) if found else np.zeros(0)
 
 
 class _Pictures:

@@ -52,7 +52,7 @@ def table(found: Found, threshold: float = THRESHOLD) -> list[str]:
     lines = [f"{found.path}: {clock(found.seconds)} long, {many}"]
     if not told:
         surest = max((span.score for span in found.spans), default=0.0)
-        hint = f"; the surest has {100 * sure:.0f} %: lower --threshold to see it" if sure else ""
+        hint = f"; the surest has {100 * surest:.0f} %: lower --threshold to see it" if surest else ""
         return [*lines, f"  nothing that is at least {100 * threshold:.0f} % sure{hint}"]
     rows = [(clock(s.start), clock(s.end), s.label, f"{100 * s.score:.0f} %") for s in told]
     wide = [max(len(row[i]) for row in [("start", "end", "class", "sure"), *rows]) for i in range(4)]
@@ -201,8 +201,7 @@ def _curve(draw: ImageDraw.ImageDraw, curve: np.ndarray, colour: tuple[int, int,
     pale = tuple(round(255 - (255 - c) * 0.35) for c in colour)
     for column in range(wide):
         part = curve[edges[column] : max(edges[column] + 1, edges[column + 1])]
-        part = part[np.isfinite(part)]
-        high = float(part.max()) if part.size else 0.0
+        high = float(part.max())
         if high > 0.01:
             foot = y + _LANE - 2
             draw.line([(_LEFT + column, foot - high * (_LANE - 6)), (_LEFT + column, foot)], fill=pale)
