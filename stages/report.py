@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vidpred.config import load_params
 from vidpred.report.classes import write_class_report
-from vidpred.report.inputs import read_inputs
+from vidpred.report.inputs import read_class_inputs, read_inputs
 from vidpred.report.page import write_report
 from vidpred.workspace import fresh_folder, run_stage
 
@@ -17,7 +17,7 @@ def main() -> None:
     params = load_params()
     page = fresh_folder(Path("report")) / "index.html"
     if params.task.kind == "classify":
-        write_class_report(Path(), page, title=params.report.title)
+        write_class_report(read_class_inputs(Path()), page, title=params.report.title)
     else:
         write_report(read_inputs(Path()), page, title=params.report.title)
     logging.getLogger(__name__).info("%s, %.1f MB", page, page.stat().st_size / 1e6)

@@ -273,7 +273,7 @@ def test_mlflow_gets_a_run_with_the_files_and_one_below_it_a_row(plan: MakePlan,
     assert children["conv2d"].data.metrics[PD] == row_of(board, "conv2d").means[PD]
     assert parent.data.metrics[f"conv2d/{PD}"] == row_of(board, "conv2d").means[PD]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert files == {"leaderboard.md", "leaderboard.csv", "leaderboard.html"}
+    assert files == {"leaderboard.md", "leaderboard.csv", "leaderboard.html", "leaderboard.json"}
 
 
 def test_the_list_is_the_same_for_the_same_data_and_another_for_another_task(plan: MakePlan) -> None:

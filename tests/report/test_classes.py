@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from vidpred.report.classes import write_class_report
+from vidpred.report.inputs import read_class_inputs
 from vidpred.report.sweep import write_sweep
 
 
@@ -75,9 +76,13 @@ def project(tmp_path: Path, root: Path) -> Path:
             "beats_majority": True, "why_not": "", "classes_of_test": {"run": of_class, "walk": of_class},
         },
     )  # fmt: skip
+    put(tmp_path / "results/split/leakage.json", {"kind": "group", "pairs": 12, "near_duplicates": 0, "examples": []})
     put(tmp_path / "results/register/receipt.json", {"name": "", "alias": None, "reason": "not registered: so it is"})
     put(tmp_path / "results/fetch/summary.json", {"inputs": 5, "fetched": 5, "bytes": 1000})
-    put(tmp_path / "results/transcode/summary.json", {"kept": 4, "dropped": 1, "failed": 0, "clips": 4, "frames": 80})
+    put(
+        tmp_path / "results/transcode/summary.json",
+        {"kept": 4, "dropped": 1, "failed": 0, "clips": 4, "frames": 80, "seconds": 8},
+    )
     counts = {"train": 2, "val": 1, "test": 1}
     put(
         tmp_path / "results/split/summary.json",
@@ -97,6 +102,9 @@ def project(tmp_path: Path, root: Path) -> Path:
     pd.DataFrame({"name": ["a<b>.gif"], "status": ["dropped"], "reason": ["too short"]}).to_parquet(
         tmp_path / "data/shards/sources.parquet"
     )
+    pd.DataFrame({"length": [20] * 4, "fps": 10.0, "motion": [3.0, 8, 9, 20], "label": ["run", "walk"] * 2}).to_parquet(
+        tmp_path / "data/shards/index.parquet"
+    )
     pictures = tmp_path / "data/evaluation/pictures"
     caption = {"source": "x<y>.gif", "group": "g", "start": 0, "label": "run", "predicted": "walk", "believed": 0.9}
     put(pictures / "pictures.json", [caption])
@@ -106,12 +114,14 @@ def project(tmp_path: Path, root: Path) -> Path:
 
 
 def test_the_page_tells_how_often_it_is_right_and_loads_nothing(project: Path) -> None:
-    write_class_report(project, project / "index.html", title="Actions")
+    write_class_report(read_class_inputs(project), project / "index.html", title="Actions")
     page = (project / "index.html").read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
     for said in (
         "Video classification", "75.0 %", "95 %: 60.0 % to 90.0 %", "always run", "+50.0 points over always saying run",
         "run, taken for walk", "not registered: so it is", "cross-entropy on validation", "1.200",
+        "No near-duplicates in different parts, of 12 pairs checked", "Length of clips: 2 s, all alike.",
+        "Where it comes from", "vidpred classify models/trained clip.gif",
     ):  # fmt: skip
         assert said in text, said
     assert "<y>" not in page

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 
 from vidpred.errors import UserError
+from vidpred.report.charts import training_chart
 from vidpred.report.inputs import read_inputs
 from vidpred.report.page import group_gains, metric_table, render, write_report
 from vidpred.report.shed import within
@@ -232,7 +233,7 @@ def test_metrics_that_few_look_at_fold_out_and_none_is_shown_twice(project: Path
     path.write_text(json.dumps(metrics))
     page = render(read_inputs(project), title="t")
     first, folded = page.split('id="metrics"')[1].split("</section>")[0].split("<details>")
-    assert "PD, moving <small>grey levels</small> ↓" in first
+    assert "PD, moving <small>of 765</small> ↓" in first
     assert "30.80" in first
     assert "Residual <small>bits</small> ↓" in first
     assert "MSE" not in first
@@ -321,14 +322,84 @@ def test_set_aside_files_are_listed_with_reasons_and_escaped(project: Path) -> N
 def test_the_data_are_told_of_with_their_licences_and_what_the_split_kept_apart(project: Path) -> None:
     page = render(read_inputs(project), title="t")
     text = text_of(page)
-    assert "Licences, by source CC BY 4.0 1" in text
-    assert "Sizes of the sources 320×240 1" in text
+    assert "Licences, by source licence sources CC BY 4.0 1" in text
+    assert "Sizes of the sources pixels sources 320×240 1" in text
     assert "Length of clips s" in text
     assert "Median 2.4 ; nine in ten" in text
     assert "No near-duplicates in different parts, of 6,786 pairs checked." in text
     path = project / "results/split/leakage.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"near_duplicates": 2}))
     assert "2 near-duplicate pairs of clips in different parts" in text_of(render(read_inputs(project), title="t"))
+
+
+def test_clips_of_one_length_get_a_sentence_instead_of_one_bar(project: Path) -> None:
+    clips = pd.read_parquet(project / "data/shards/index.parquet")
+    clips.assign(length=20).to_parquet(project / "data/shards/index.parquet")
+    page = render(read_inputs(project), title="t")
+    assert "Length of clips: 2 s, all alike." in text_of(page)
+    assert page.count('class="histogram"') == 1
+
+
+def test_no_caption_is_told_twice(project: Path) -> None:
+    page = render(read_inputs(project), title="t")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert len(captions) == len(set(captions))
+    notes = json.loads((project / "results/tune/notes.json").read_text())
+    for one in notes.values():  # two trials with a result: no chart of them says more than the table
+        assert not one["drawn"]
+        assert text_of(page).count(one["note"]) == 1
+
+
+def test_every_table_says_what_its_columns_are(project: Path) -> None:
+    tables = re.findall(r"<table.*?</table>", render(read_inputs(project), title="t"), re.DOTALL)
+    assert len(tables) >= 6
+    for table in tables:
+        assert "<thead" in table
+        assert not re.findall(r"<th(?![^>]*scope=)[ >]", table)
+
+
+def test_the_axis_of_the_training_curve_is_the_curve_s() -> None:
+    def ticks(bar: float) -> tuple[list[float], str]:
+        training = pd.DataFrame(
+            {"step": [1, 2, 3], "val_perceptual_distance": [10.7, 10.4, 10.3], "val_copy_last": bar}
+        )
+        svg = training_chart(training, "warpmix")
+        drawn = re.findall(r">([\d.]+)</text>", svg)
+        return [float(text) for text in drawn if float(text) > 4], svg
+
+    far, svg = ticks(35.05)
+    assert max(far) < 11
+    assert "copy_last 35.05 ↑" in svg
+    near, svg = ticks(10.9)
+    assert max(near) > 10.8
+    assert "↑" not in svg
+
+
+def test_the_leaderboard_is_shown_where_one_was_held(project: Path) -> None:
+    assert 'id="leaderboard"' not in render(read_inputs(project), title="t")
+    (project / "leaderboard").mkdir()
+    rows = {
+        "name": ["warpmix", "new<b>", "copy_last", "broken"],
+        "kind": ["trained", "submitted", "baseline", "trained"],
+        "model": ["warpmix", "", "copy_last", "simvp"],
+        "perceptual_distance": [9.4123, 9.9, 32.98, np.nan],
+        "gain_copy_last_pooled": [0.7146, 0.7, np.nan, np.nan],
+        "parameters": [246798.0, np.nan, 0, np.nan],
+    }
+    pd.DataFrame(rows).to_csv(project / "leaderboard/leaderboard.csv", index=False)
+    facts = {"budget": "3 minutes", "seeds": 3, "windows": 270, "data_id": "cd" * 8}
+    (project / "leaderboard/leaderboard.json").write_text(json.dumps(facts))
+    page = render(read_inputs(project), title="t")
+    section = text_of("</style>" + page.split('id="leaderboard"')[1].split("</section>")[0])
+    assert "3 minutes and 3 seeds each, judged on the same 270 test windows." in section
+    assert "1 warpmix 9.41 +71.5 % 247 k" in section
+    assert "broken" not in section
+    assert "other data" not in section
+    assert "new<b>" not in page
+    (project / "leaderboard/leaderboard.json").write_text(json.dumps(facts | {"data_id": "another"}))
+    assert "Held on other data" in text_of(render(read_inputs(project), title="t"))
+    (project / "leaderboard/leaderboard.json").write_text("[")
+    assert 'id="leaderboard"' not in render(read_inputs(project), title="t")
 
 
 def test_a_page_that_is_too_large_to_mail_lets_pictures_go_and_says_so(project: Path) -> None:

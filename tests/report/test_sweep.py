@@ -73,7 +73,14 @@ def a_sweep(count: int, models: tuple[str, ...] = ("warpmix", "convlstm", "conv3
 
 def written(trials: pd.DataFrame, folder: Path, params: dict[str, Any] = PARAMS) -> dict[str, str]:
     write_sweep(trials, params, folder)
-    notes: dict[str, str] = json.loads((folder / "notes.json").read_text())
+    told = json.loads((folder / "notes.json").read_text())
+    notes: dict[str, str] = {name: one["note"] for name, one in told.items()}
+    assert set(notes) == set(CHARTS)
+    for name in CHARTS:
+        svg = (folder / f"{name}.svg").read_text()
+        assert (f'aria-label="{notes[name]}"' in svg) is not told[name][
+            "drawn"
+        ]  # in place of a chart: why there is none
     for name in CHARTS:
         svg = (folder / f"{name}.svg").read_text()
         assert svg.startswith("<?xml")
@@ -88,7 +95,7 @@ def written(trials: pd.DataFrame, folder: Path, params: dict[str, Any] = PARAMS)
 @pytest.mark.parametrize("count", [3, 12])
 def test_few_trials_are_all_drawn_and_nothing_is_claimed_of_what_mattered(count: int, tmp_path: Path) -> None:
     notes = written(a_sweep(count), tmp_path)
-    assert notes["importance"].startswith("Nothing to be said of what mattered.")
+    assert notes["importance"].startswith("Nothing to be said of what mattered; all models: ")
     assert "A line a trial" in notes["curves"]
     assert len(pd.read_csv(tmp_path / "trials.csv")) == count
 
@@ -99,6 +106,20 @@ def test_one_trial_without_a_choice_says_so(tmp_path: Path) -> None:
     assert "it has no neighbours" in notes["neighbours"]
     assert "nothing to weigh" in notes["front"]
     assert "no trial was stopped early" in notes["saved"]
+
+
+def test_two_trials_are_told_by_a_table(tmp_path: Path) -> None:
+    written(a_sweep(2, ("warpmix",)), tmp_path)
+    told = json.loads((tmp_path / "notes.json").read_text())
+    assert not any(one["drawn"] for one in told.values())
+    assert told["curves"]["note"] == "2 trials with a result: the table says all of them."
+    assert len(pd.read_csv(tmp_path / "trials.csv")) == 2
+
+
+def test_settings_of_a_model_are_drawn_once_there_are_three_trials_of_it(tmp_path: Path) -> None:
+    notes = written(a_sweep(7), tmp_path)  # three of warpmix, two of the others
+    assert re.search(r"Not drawn: (convlstm, conv3d|conv3d, convlstm)\.$", notes["parallel"])
+    assert "convlstm, " not in (tmp_path / "parallel.svg").read_text()
 
 
 def test_no_trial_with_a_result_is_one_line(tmp_path: Path) -> None:

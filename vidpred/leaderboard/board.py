@@ -1,6 +1,7 @@
 """The leaderboard as a whole: held, kept for submissions, and written as Markdown, CSV, HTML and to MLflow.
 
-In: a plan. Out: `leaderboard.md`, `.csv` and `.html`, and a run in MLflow with one below it for each row.
+In: a plan. Out: `leaderboard.md`, `.csv`, `.html` and `.json` (what was asked for), and a run in MLflow with one below
+it for each row.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def make_board(plan: Plan, out: Path, *, command: str, tick: Callable[[], None] 
 
     Args:
         plan: What is asked for.
-        out: Folder for the three files.
+        out: Folder for the files.
         command: That people would type for the same, for the page.
         tick: Called for each job that is done.
 
@@ -131,6 +132,7 @@ def write_board(bench: Bench, out: Path) -> Board:
         "leaderboard.md": write.markdown(standing, facts),
         "leaderboard.csv": write.csv(standing),
         "leaderboard.html": page.render(standing, clips, facts),
+        "leaderboard.json": json.dumps(facts, indent=2) + "\n",
     }
     paths = [out / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):

@@ -80,18 +80,59 @@ def rollout_chart(rollout: pd.DataFrame, models: Sequence[str], metric: str, lab
 def training_chart(training: pd.DataFrame, name: str) -> str:
     """Validation PD over steps, beside the best baseline on the same windows."""
     with styled():
-        figure, axes = new_axes(5.2, 3.2)
-        axes.plot(
-            training["step"], training["val_perceptual_distance"], color=PALETTE[0], marker="o", markersize=4,
-            linewidth=2.4, label=name, zorder=3,
-        )  # fmt: skip
+        figure, axes = _validations(training, "val_perceptual_distance", name)
         bar, known = best_baseline({str(k): v for k, v in training.iloc[-1].items()}, prefix="val_")
-        axes.axhline(known, color=PALETTE[1], linewidth=1.5, label=bar)
-        axes.set(xlabel="optimiser steps", ylabel="PD on validation")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(0, 1.06 * max(training["val_perceptual_distance"].max(), known))
-        _legend(axes)
+        axes.set_ylabel("PD on validation")
+        _scaled_to(axes, training["val_perceptual_distance"], known, bar, f"{bar} {known:.2f}")
         return to_svg(figure, "Perceptual distance on validation windows over training steps", "training")
+
+
+def top1_chart(training: pd.DataFrame, name: str) -> str:
+    """Top-1 on validation over steps, beside always saying the commonest class."""
+    with styled():
+        figure, axes = _validations(training, "val_top1", name)
+        known = float(training["val_majority"].iloc[-1])
+        axes.set_ylabel("top-1 on validation")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        _scaled_to(axes, training["val_top1"], known, "commonest class", f"commonest class {100 * known:.1f} %")
+        return to_svg(figure, "Top-1 on validation windows over training steps", "training")
+
+
+def _validations(training: pd.DataFrame, column: str, name: str) -> tuple[Figure, Axes]:
+    figure, axes = new_axes(5.2, 3.2)
+    axes.plot(
+        training["step"], training[column], color=PALETTE[0], marker="o" if len(training) <= 30 else "", markersize=4,
+        linewidth=2.4, label=name, zorder=3,
+    )  # fmt: skip
+    axes.set_xlabel("optimiser steps")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+    return figure, axes
+
+
+def _scaled_to(axes: Axes, curve: pd.Series[float], bar: float, name: str, told: str) -> None:
+    """Fits the axis to a curve: a bar that is near is a line, one that is far only named at the edge where it would be.
+
+    Args:
+        axes: In which the curve is.
+        curve: Its heights.
+        bar: What it is held against.
+        name: Of the bar.
+        told: Name and figure of the bar.
+    """
+    low, high = float(curve.min()), float(curve.max())
+    room = max(high - low, 0.02 * abs(high)) or 1.0
+    if low - room <= bar <= high + room:
+        axes.axhline(bar, color=PALETTE[1], linewidth=1.5, label=name)
+        low, high = min(low, bar), max(high, bar)
+    else:
+        above = bar > high
+        axes.annotate(
+            f"{told} {'↑' if above else '↓'}", (1, 1 if above else 0), xycoords="axes fraction",
+            xytext=(-3, -3 if above else 3), textcoords="offset points", ha="right", va="top" if above else "bottom",
+            fontsize=9,
+        )  # fmt: skip
+    axes.set_ylim(low - 0.2 * room, high + 0.2 * room)
+    _legend(axes)
 
 
 def decile_chart(deciles: pd.DataFrame, models: Sequence[str], baseline: str) -> str:

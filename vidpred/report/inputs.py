@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class ClassPicture:
+    """One clip of the test part, and what a classifier takes it for."""
+
+    caption: dict[str, Any]
+    """source, label, predicted, believed."""
+    moving: bytes
+    """GIF."""
+    strip: bytes
+    """PNG."""
+
+
+@dataclass(frozen=True)
 class Lesson:
     """A row of the filmstrip of learning."""
 
@@ -54,16 +66,26 @@ class Sweep:
     neighbours: pd.DataFrame
     """The best trial, then those of its model that are nearest to it."""
     charts: dict[str, str]
-    """SVG of each."""
+    """SVG of each that there is something to draw for."""
     notes: dict[str, str]
-    """What a reader of each chart has to know."""
+    """What a reader of each chart has to know, or why there is none."""
     costs: pd.DataFrame | None
     """A row a trial: its seconds, restarts and machine; None: the sweep was run elsewhere."""
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """All that the page is made of."""
+class Board:
+    """What `vidpred leaderboard` left behind."""
+
+    rows: pd.DataFrame
+    """leaderboard.csv: a row a model."""
+    facts: dict[str, Any]
+    """leaderboard.json: budget, seeds, data_id …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What a page of any task is made of."""
 
     metrics: dict[str, Any]
     """results/evaluate/metrics.json."""
@@ -73,6 +95,8 @@ class Inputs:
     """results/transcode/summary.json."""
     split: dict[str, Any]
     """results/split/summary.json."""
+    leakage: dict[str, Any]
+    """results/split/leakage.json."""
     receipt: dict[str, Any]
     """results/register/receipt.json."""
     model: dict[str, Any]
@@ -81,16 +105,24 @@ class Inputs:
     """A row a validation: step, loss, val_perceptual_distance …"""
     sweep: Sweep
     """What `tune` found."""
-    windows: pd.DataFrame
-    """A row a test window and model."""
-    rollout: pd.DataFrame
-    """A row a step ahead and model."""
     sources: pd.DataFrame
     """A row an input: name, status (kept, dropped, failed), reason."""
     clips: pd.DataFrame
     """A row a clip: length in frames, fps, motion, label."""
-    leakage: dict[str, Any]
-    """results/split/leakage.json."""
+    board: Board | None
+    """Of all models; None: no leaderboard has been held."""
+    params: dict[str, Any]
+    """params.yaml without `resources`, which changes no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(Stages):
+    """All that the page on a model that makes frames is made of."""
+
+    windows: pd.DataFrame
+    """A row a test window and model."""
+    rollout: pd.DataFrame
+    """A row a step ahead and model."""
     deciles: pd.DataFrame
     """A row a model and tenth of the test windows, sorted by how much moves."""
     pictures: list[Picture]
@@ -99,10 +131,18 @@ class Inputs:
     """PNG: frames above what an autoencoder gives back of them; None: the model is none."""
     learning: list[Lesson]
     """Of the same validation clips, in the order of the page; empty where training kept no pictures."""
-    params: dict[str, Any]
-    """params.yaml without `resources`, which changes no result."""
     left_out: int = 0
     """Pictures that were left out to keep the page small."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassInputs(Stages):
+    """All that the page on a classifier is made of."""
+
+    confusion: bytes
+    """PNG: the confusion matrix."""
+    pictures: list[ClassPicture]
+    """In the order of the page."""
 
 
 def read_inputs(root: Path) -> Inputs:
@@ -111,27 +151,68 @@ def read_inputs(root: Path) -> Inputs:
     Raises:
         UserError: a file is missing or damaged; names the stage that makes it again.
     """
-    params = {k: v for k, v in yaml.safe_load((root / "params.yaml").read_text()).items() if k != "resources"}
     return Inputs(
-        metrics=read_json(root / "results/evaluate/metrics.json", "evaluate"),
-        fetch=read_json(root / "results/fetch/summary.json", "fetch"),
-        transcode=read_json(root / "results/transcode/summary.json", "transcode"),
-        split=read_json(root / "results/split/summary.json", "split"),
-        receipt=read_json(root / "results/register/receipt.json", "register"),
-        model=read_json(root / "models/trained/model.json", "train"),
-        training=read_lines(root / "models/trained/metrics.jsonl", "train"),
-        sweep=read_sweep(root / "results/tune", home(root) / "tune"),
+        **_read_stages(root),
         windows=read_table(root / "data/evaluation/windows.parquet", "evaluate"),
         rollout=read_table(root / "data/evaluation/rollout.parquet", "evaluate"),
-        sources=read_table(root / "data/shards/sources.parquet", "transcode"),
-        clips=read_table(root / "data/shards/index.parquet", "transcode"),
-        leakage=read_json(root / "results/split/leakage.json", "split"),
         deciles=read_table(root / "data/evaluation/deciles.parquet", "evaluate"),
         pictures=_pictures(root / "data/evaluation/pictures"),
         restored=_if_there(root / "data/evaluation/pictures/restored.png"),
         learning=_learning(root / "models/trained/filmstrip"),
-        params=params,
     )
+
+
+def read_class_inputs(root: Path) -> ClassInputs:
+    """The same of a classifier, with the cross-entropy under the name by which trials are judged elsewhere."""
+    folder = root / "data/evaluation/pictures"
+    stages = _read_stages(root)
+    names = {"cross_entropy": "perceptual_distance", "val_cross_entropy": "val_perceptual_distance"}
+    found = stages["sweep"]
+    stages["sweep"] = replace(
+        found, trials=found.trials.rename(columns=names), neighbours=found.neighbours.rename(columns=names)
+    )
+    return ClassInputs(
+        **stages,
+        confusion=_bytes(folder / "confusion.png", "evaluate"),
+        pictures=[
+            ClassPicture(
+                caption=caption,
+                moving=_bytes(folder / f"{i}.gif", "evaluate"),
+                strip=_bytes(folder / f"{i}.png", "evaluate"),
+            )
+            for i, caption in enumerate(read_json(folder / "pictures.json", "evaluate"))
+        ],
+    )
+
+
+def _read_stages(root: Path) -> dict[str, Any]:
+    """The fields of `Stages`."""
+    params = {k: v for k, v in yaml.safe_load((root / "params.yaml").read_text()).items() if k != "resources"}
+    return {
+        "metrics": read_json(root / "results/evaluate/metrics.json", "evaluate"),
+        "fetch": read_json(root / "results/fetch/summary.json", "fetch"),
+        "transcode": read_json(root / "results/transcode/summary.json", "transcode"),
+        "split": read_json(root / "results/split/summary.json", "split"),
+        "leakage": read_json(root / "results/split/leakage.json", "split"),
+        "receipt": read_json(root / "results/register/receipt.json", "register"),
+        "model": read_json(root / "models/trained/model.json", "train"),
+        "training": read_lines(root / "models/trained/metrics.jsonl", "train"),
+        "sweep": read_sweep(root / "results/tune", home(root) / "tune"),
+        "sources": read_table(root / "data/shards/sources.parquet", "transcode"),
+        "clips": read_table(root / "data/shards/index.parquet", "transcode"),
+        "board": _board(root / "leaderboard"),
+        "params": params,
+    }
+
+
+def _board(folder: Path) -> Board | None:
+    """Of no stage, so it may be missing; one that cannot be read counts as missing."""
+    try:
+        rows = pd.read_csv(folder / "leaderboard.csv")
+        facts = json.loads((folder / "leaderboard.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return Board(rows, facts) if len(rows) and isinstance(facts, dict) else None
 
 
 def read_sweep(folder: Path, storage: Path) -> Sweep:
@@ -141,8 +222,8 @@ def read_sweep(folder: Path, storage: Path) -> Sweep:
     return Sweep(
         trials=_csv(folder / "trials.csv", "sweep"),
         neighbours=_csv(folder / "neighbours.csv", "sweep"),
-        charts={name: _text(folder / f"{name}.svg", "sweep") for name in notes},
-        notes=notes,
+        charts={name: _text(folder / f"{name}.svg", "sweep") for name, told in notes.items() if told["drawn"]},
+        notes={name: told["note"] for name, told in notes.items()},
         costs=read_table(costs, "tune") if costs.is_file() else None,
     )
 
@@ -190,6 +271,13 @@ def _csv(path: Path, stage: str) -> pd.DataFrame:
         raise UserError(f"{path} is damaged ({error}): `dvc repro --force {stage}` makes it again") from None
 
 
+def _bytes(path: Path, stage: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is not there: `dvc repro {stage}` makes it") from None
+
+
 def _if_there(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
 
@@ -214,8 +302,8 @@ def _pictures(folder: Path) -> list[Picture]:
             source=caption["source"],
             start=caption["start"],
             steps=caption["steps"],
-            moving=(folder / f"{i}.gif").read_bytes(),
-            strip=(folder / f"{i}.png").read_bytes(),
+            moving=_bytes(folder / f"{i}.gif", "evaluate"),
+            strip=_bytes(folder / f"{i}.png", "evaluate"),
         )
         for i, caption in enumerate(read_json(folder / "pictures.json", "evaluate"))
     ]

@@ -1,20 +1,16 @@
 """The report's section of where its model comes from, hop by hop, each with its hash.
 
-In: what the stages left behind. Out: HTML. Only what is the same for the same work: commit, run and machine differ from
-time to time, and `vidpred explain` tells of them.
+In: what the stages left behind. Out: what lineage.html shows. Only what is the same for the same work: commit, run and
+machine differ from time to time, and `vidpred explain` tells of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from vidpred.report.inputs import Inputs
+from vidpred.report.inputs import Stages
 
 
 class Hop(NamedTuple):
@@ -26,16 +22,19 @@ class Hop(NamedTuple):
     hash_of: str = ""
 
 
-def section(inputs: Inputs) -> Markup:
-    """The section, from the weights to the sources."""
-    template = files("vidpred.report").joinpath("lineage.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def section(inputs: Stages) -> dict[str, Any]:
+    """The hops from the weights to the sources, the model's URI, and how it is used."""
     name, alias = inputs.receipt["name"], inputs.receipt["alias"]
     uri = f"models:/{name}@{alias}" if alias else "models/trained"
-    return Markup(environment.from_string(template).render(hops=_hops(inputs), uri=uri))  # escaped by the template
+    use = {
+        "predict": f"vidpred predict {uri} clip.gif --frames 5 -o out.gif",
+        "interpolate": f"vidpred predict {uri} clip.gif -o out.gif",
+        "classify": f"vidpred classify {uri} clip.gif",
+    }
+    return {"hops": _hops(inputs), "uri": uri, "use": use[inputs.params["task"].get("kind", "predict")]}
 
 
-def _hops(inputs: Inputs) -> list[Hop]:
+def _hops(inputs: Stages) -> list[Hop]:
     model, training = inputs.model, inputs.model.get("training", {})
     sweep = inputs.params["train"].get("model") is None
     steps = f"step {training['best_step']:,}" if "best_step" in training else "done"
@@ -43,9 +42,7 @@ def _hops(inputs: Inputs) -> list[Hop]:
         steps += f" of {training['steps']:,}"
     return [
         Hop("weights", model["name"], model["weights_sha256"], "model.safetensors, sha256"),
-        Hop(
-            "version", f"of {inputs.receipt['name']}", inputs.receipt["identity"], "weights, name, config, task; sha256"
-        ),
+        *_version(inputs.receipt),
         Hop("training", f"{steps}; {'chosen by the sweep' if sweep else 'named in params.yaml'}"),
         Hop("split", f"by {inputs.split['kind']}: {_parts(inputs.split)}"),
         Hop("data", _frames(inputs), model["data_id"], "data_id, over the shards"),
@@ -53,16 +50,22 @@ def _hops(inputs: Inputs) -> list[Hop]:
     ]
 
 
+def _version(receipt: Mapping[str, Any]) -> list[Hop]:
+    if not receipt.get("name"):
+        return []
+    return [Hop("version", f"of {receipt['name']}", receipt["identity"], "weights, name, config, task; sha256")]
+
+
 def _parts(split: Mapping[str, Any]) -> str:
-    return ", ".join(f"{count:,} clips {part}" for part, count in split["clips"].items())
+    return ", ".join(f"{split['clips'][part]:,} clips {part}" for part in ("train", "val", "test"))
 
 
-def _frames(inputs: Inputs) -> str:
+def _frames(inputs: Stages) -> str:
     shape = inputs.params["transcode"]
     return f"{inputs.transcode['frames']:,} frames of {shape['height']}×{shape['width']}"
 
 
-def _sources(inputs: Inputs) -> str:
+def _sources(inputs: Stages) -> str:
     kept = inputs.sources[inputs.sources["status"] == "kept"]
     told = kept["licence"] if "licence" in kept else [""] * len(kept)
     counted = Counter(str(licence or "").strip() or "licence unknown" for licence in told)

@@ -1,31 +1,24 @@
-"""Puts the report together: `Inputs` in, one HTML page out that loads nothing from anywhere."""
+"""The report on a model that makes frames: `Inputs` in, one HTML page out that loads nothing from anywhere."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from vidpred import __version__
-from vidpred.report import charts, data_section, lineage_section
+from vidpred.report import charts
+from vidpred.report.common import data_uri, draw, shared
 from vidpred.report.inputs import Inputs
 from vidpred.report.shed import within
-from vidpred.report.sweep_section import section
 from vidpred.training.figures import (
     BASELINES,
     FURTHER_HIGHER_IS_BETTER,
     FURTHER_UNITS,
     HIGHER_IS_BETTER,
     UNITS,
-    gain_in_words,
-    interval_of,
     relative_gain,
     verdict,
 )
@@ -36,8 +29,6 @@ _BARS = {
     "copy_first": "copying the first frame",
     "average": "averaging both frames",
 }
-LISTED = 200
-"""Set-aside files named in the page; the others are counted."""
 
 
 class Metric(NamedTuple):
@@ -87,32 +78,17 @@ def write_report(inputs: Inputs, path: Path, *, title: str) -> None:
 
 def render(inputs: Inputs, *, title: str) -> str:
     """The page as text, of at most `shed.MOST_BYTES`."""
-    return within(inputs, lambda these: _draw(these, title=title))
-
-
-def _draw(inputs: Inputs, *, title: str) -> str:
-    own = files("vidpred.report")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "percent": _percent,
-        "sure": _sure,
-        "count": "{:,}".format,
-        "size": size,
-        "plural": plural,
-        "figure": _figure,
-    }
-    template = environment.from_string(own.joinpath("template.html").read_text(encoding="utf-8"))
-    style = Markup(own.joinpath("style.css").read_text(encoding="utf-8"))  # ours, not input
-    return template.render(title=title, style=style, version=__version__, **_content(inputs))
+    return within(inputs, lambda these: draw("prediction.html", _content(these), title=title))
 
 
 def _content(inputs: Inputs) -> dict[str, Any]:
-    name: str = inputs.metrics["model"]["name"]
+    metrics = inputs.metrics
+    name: str = metrics["model"]["name"]
     kind = inputs.params["task"].get("kind", "predict")
     models = list(dict.fromkeys([name, *BASELINES[kind], "flow_gate"]))
-    judged = verdict(inputs.metrics)
+    judged = verdict(metrics)
     gains = group_gains(inputs.windows, name, judged.baseline)
-    set_aside = inputs.sources[inputs.sources["status"] != "kept"]
+    best_step = inputs.training.iloc[int(inputs.training["val_perceptual_distance"].argmin())]
     drawn = {
         "rollout_pd": charts.rollout_chart(inputs.rollout, models, "perceptual_distance", "PD"),
         "rollout_psnr": charts.rollout_chart(inputs.rollout, models, "psnr_db", "PSNR, dB"),
@@ -120,28 +96,24 @@ def _content(inputs: Inputs) -> dict[str, Any]:
         "groups": charts.group_chart(gains, judged.baseline),
         "deciles": charts.decile_chart(inputs.deciles, models, judged.baseline),
     }
-    return {
-        "metrics": inputs.metrics,
-        "judged": judged,
+    return shared(inputs) | {
         "bar": _BARS.get(judged.baseline, judged.baseline),
         "between": kind == "interpolate",
-        "name": name,
         "models": models,
-        "best_step": inputs.training.iloc[int(inputs.training["val_perceptual_distance"].argmin())].to_dict(),
-        "uri": f"models:/{inputs.receipt['name']}@{inputs.receipt['alias']}"
-        if inputs.receipt["alias"]
-        else "models/trained",
-        "worst_pd": max(inputs.metrics["test"][m]["perceptual_distance"] for m in models),
-        "table": metric_table(inputs.metrics["test"], models, only=_FIRST),
-        "further": metric_table(inputs.metrics["test"], models, leave_out=_FIRST),
-        "protocol": protocol_rows(inputs.metrics, models),
+        "training_caption": (
+            f"Validation over training; {judged.baseline} is judged on the same windows. Kept are the weights of the "
+            f"best one: PD {best_step['val_perceptual_distance']:.2f} at step {best_step['step']:,.0f}."
+        ),
+        "worst_pd": max(metrics["test"][m]["perceptual_distance"] for m in models),
+        "table": metric_table(metrics["test"], models, only=_FIRST),
+        "further": metric_table(metrics["test"], models, leave_out=_FIRST),
+        "protocol": protocol_rows(metrics, models),
         "learning": lessons(inputs),
         "restored": data_uri(inputs.restored, "image/png") if inputs.restored else "",
-        "charts": {key: Markup(svg) for key, svg in drawn.items()},
+        "charts": {key: Markup(svg) for key, svg in drawn.items()},  # ours, not input
         "groups_ahead": int((gains > 0).sum()),
         "groups": len(gains),
         "groups_still": inputs.windows["group"].nunique() - len(gains),
-        "sweep": section(inputs.sweep, inputs.params["tune"]["steps"]),
         "pictures": [
             {
                 "source": picture.source,
@@ -153,21 +125,6 @@ def _content(inputs: Inputs) -> dict[str, Any]:
             for picture in inputs.pictures
         ],
         "left_out": inputs.left_out,
-        "fetch": inputs.fetch,
-        "data": data_section.section(inputs),
-        "transcode": inputs.transcode,
-        "split": inputs.split,
-        "set_aside": set_aside.head(LISTED)[["name", "status", "reason"]].to_dict("records"),
-        "set_aside_more": max(0, len(set_aside) - LISTED),
-        "receipt": inputs.receipt,
-        "lineage": lineage_section.section(inputs),
-        "model": inputs.model,
-        "params": inputs.params,
-        "params_text": {key: yaml.safe_dump(value, sort_keys=False).strip() for key, value in inputs.params.items()},
-        "trained_text": yaml.safe_dump(
-            {"model": inputs.model["name"], "config": inputs.model["config"], **rounded(inputs.model["training"])},
-            sort_keys=False,
-        ).strip(),
     }
 
 
@@ -255,42 +212,3 @@ def lessons(inputs: Inputs) -> list[dict[str, str]]:
         }
         for lesson in inputs.learning
     ]
-
-
-def rounded(figures: Mapping[str, object]) -> dict[str, object]:
-    """Numbers in four digits."""
-    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in figures.items()}
-
-
-def _percent(value: float) -> str:
-    return gain_in_words(value).replace("-", "−")
-
-
-def _sure(gain: Mapping[str, Any], form: str, kind: str = "pooled") -> str:
-    """The interval of a gain, in a form such as ` ({})`; nothing where it has none."""
-    interval = interval_of(gain, kind)
-    return form.format(" to ".join(_percent(end) for end in interval)) if interval else ""
-
-
-def plural(count: int, what: str) -> str:
-    """`1 window`, `2 windows`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _figure(value: float) -> str:
-    """Three digits and no exponent."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def size(count: float) -> str:
-    """Bytes as people write them: `12 MB`."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Bytes of a media type as a URI that holds them."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,8 +1,9 @@
 """What people see of a sweep: tables and charts in results/tune/, made from the table of trials alone.
 
 In: `trials.parquet`, params.yaml. Out: trials.csv, curves.csv, importance.csv, neighbours.csv, saved.csv, front.csv; a
-chart for each, and one of all settings, as SVG; notes.json with what a reader has to know of each. The same trials give
-the same bytes; times and machines, which differ from run to run, are left to the report.
+chart for each, and one of all settings, as SVG; notes.json with what a reader has to know of each, or why there is
+nothing to draw, which its file then says in place of a chart. The same trials give the same bytes; times and machines,
+which differ from run to run, are left to the report.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from vidpred.report.sweep_tables import (
 )
 from vidpred.workspace import atomic, write_json
 
+FEW = 3
+"""Trials below which the table tells more than a chart of them."""
 PANELS = 6
 """Models whose settings are drawn: those with the best trials."""
 CHARTS = ("curves", "parallel", "importance", "neighbours", "saved", "front")
@@ -59,14 +62,19 @@ def write_sweep(trials: pd.DataFrame, params: Mapping[str, Any], folder: Path) -
         "saved": saved,
         "front": front_table(sweep),
     }
-    notes = _notes(sweep, found, saved)
+    silent = _silent(sweep, found, saved)
+    notes = _notes(sweep, found, saved) | silent
     for name, table in tables.items():
         with atomic(folder / f"{name}.csv") as part:
             (table.rename(columns=_worded) if classify else table).to_csv(part, index=False)
-    for name, svg in _drawn(sweep, found, saved, notes).items():
+    for name in CHARTS:
+        svg = charts.empty_chart(notes[name], name) if name in silent else _drawn(name, sweep, found, saved)
         with atomic(folder / f"{name}.svg") as part:
             part.write_text(standalone(_worded(svg) if classify else svg), encoding="utf-8")
-    write_json(folder / "notes.json", {name: _worded(note) for name, note in notes.items()} if classify else notes)
+    told = {
+        name: {"note": _worded(note) if classify else note, "drawn": name not in silent} for name, note in notes.items()
+    }
+    write_json(folder / "notes.json", told)
 
 
 def _worded(text: str) -> str:
@@ -81,22 +89,49 @@ def _order(models: Sequence[str]) -> Callable[[pd.Series[str]], pd.Series[int]]:
     return lambda names: names.map(places)
 
 
-def _drawn(sweep: Tried, found: list[Importance], saved: pd.DataFrame, notes: Mapping[str, str]) -> dict[str, str]:
-    varied = [model for model in sweep.models if sweep.settings[model]][:PANELS]
+def _silent(sweep: Tried, found: list[Importance], saved: pd.DataFrame) -> dict[str, str]:
+    """Charts that would say nothing, and why."""
+    silent = {}
+    count, winner = len(sweep.numbers), sweep.winner
+    of_winner = sum(sweep.model_of(number) == winner for number in sweep.numbers)
+    if count < FEW:
+        silent["curves"] = f"{count} trial{'s' * (count != 1)} with a result: the table says all of them."
+    if not any(sweep.settings.values()):
+        silent["parallel"] = "No setting varied: every trial of a model was the same."
+    elif not _panels(sweep):
+        silent["parallel"] = f"No model has {FEW} trials or more: the table says what was tried."
+    if not any(one.shares for one in found):
+        silent["importance"] = _nothing_mattered(found)
+    if not sweep.settings[winner]:
+        silent["neighbours"] = f"{winner} won, of which no setting varied: it has no neighbours."
+    elif of_winner < FEW:
+        silent["neighbours"] = f"{winner} won, of which there are only {of_winner} trials: a table compares them."
+    if count < FEW or not (saved["steps_saved"].any() or len(saved) > 1):
+        silent["saved"] = _saved_note(saved)
+    if not measured_objectives(sweep):
+        silent["front"] = "All trials cost the same multiply-adds: there is nothing to weigh."
+    elif count < FEW:
+        silent["front"] = "What a prediction costs stands in the table."
+    return silent
+
+
+def _panels(sweep: Tried) -> list[str]:
+    """Models whose settings are drawn."""
+    tried_often = sweep.ranked["model"].value_counts()
+    return [m for m in sweep.models if sweep.settings[m] and tried_often.get(m, 0) >= FEW][:PANELS]
+
+
+def _drawn(name: str, sweep: Tried, found: list[Importance], saved: pd.DataFrame) -> str:
     steps = "optimiser steps made, and those saved by early stopping"
-    drawn = {
-        "curves": charts.curves_chart(sweep),
-        "saved": saved_chart(saved, spent="steps", saved="steps_saved", label=steps, name="saved"),
+    draw: dict[str, Callable[[], str]] = {
+        "curves": lambda: charts.curves_chart(sweep),
+        "parallel": lambda: charts.parallel_chart(sweep, _panels(sweep)),
+        "importance": lambda: charts.importance_chart(found),
+        "neighbours": lambda: charts.neighbours_chart(sweep),
+        "saved": lambda: saved_chart(saved, spent="steps", saved="steps_saved", label=steps, name="saved"),
+        "front": lambda: charts.front_chart(sweep),
     }
-    if varied:
-        drawn["parallel"] = charts.parallel_chart(sweep, varied)
-    if any(one.shares for one in found):
-        drawn["importance"] = charts.importance_chart(found)
-    if sweep.settings[sweep.winner]:
-        drawn["neighbours"] = charts.neighbours_chart(sweep)
-    if measured_objectives(sweep):
-        drawn["front"] = charts.front_chart(sweep)
-    return {name: drawn.get(name) or charts.empty_chart(notes[name], name) for name in CHARTS}
+    return draw[name]()
 
 
 def _importance_table(found: list[Importance]) -> pd.DataFrame:
@@ -118,47 +153,42 @@ def _importance_table(found: list[Importance]) -> pd.DataFrame:
 
 def _notes(sweep: Tried, found: list[Importance], saved: pd.DataFrame) -> dict[str, str]:
     """What a reader of each chart has to know, in a sentence or two."""
-    models, winner = sweep.models, sweep.winner
     with_curve = sum(len(curve) > 0 for curve in sweep.curves.values())
-    many = with_curve > DRAWN
-    varied = [model for model in models if sweep.settings[model]]
+    left_out = [model for model in sweep.models if sweep.settings[model] and model not in _panels(sweep)]
     return {
         "curves": (
             f"Of {with_curve:,} trials the best twelve as lines; a band is where eight in ten of a model's trials are "
             "at each step, its dashed line their median."
-            if many
+            if with_curve > DRAWN
             else "A line a trial; the thick one won. A pale one was stopped early, one that ends in a cross failed."
         ),
         "parallel": (
             "A line a trial, from setting to setting to its PD; green are the best of each model, the thickest the "
             "best of all."
             + (f" Of many trials {DRAWN} are drawn." if sweep.trials["model"].value_counts().max() > DRAWN else "")
-            + (f" Models after the first {PANELS} are left out." if len(varied) > PANELS else "")
-            if varied
-            else "No setting varied: every trial of a model was the same."
+            + (f" Not drawn: {', '.join(left_out)}." if left_out else "")
         ),
         "importance": _importance_note(sweep, found),
         "neighbours": (
             "Trials of the winner's model by how far their settings are from its own. Where the nearest are nearly as "
             "good, the choice is a sure one; a best one alone among bad ones may be luck."
-            if sweep.settings[winner]
-            else f"{winner} won, of which no setting varied: it has no neighbours."
         ),
         "saved": _saved_note(saved),
-        "front": (
-            "Ringed: trials that no other beats in both. A step of the line is the best PD that so much buys."
-            if measured_objectives(sweep)
-            else "All trials cost the same multiply-adds: there is nothing to weigh."
-        ),
+        "front": "Ringed: trials that no other beats in both. A step of the line is the best PD that so much buys.",
     }
 
 
+def _nothing_mattered(found: list[Importance]) -> str:
+    """Of the largest group."""
+    if not found:
+        return "Nothing to be said of what mattered: no setting varied."
+    most = max(found, key=lambda one: one.trials)
+    return f"Nothing to be said of what mattered; {most.group}: {most.why_not}."
+
+
 def _importance_note(sweep: Tried, found: list[Importance]) -> str:
-    told = [one for one in found if one.shares]
     silent = "; ".join(f"{one.group}: {one.why_not}" for one in found if not one.shares)
-    if not told:
-        return f"Nothing to be said of what mattered. {silent or 'No setting varied'}."
-    foretold = ", ".join(f"{100 * (one.explained or 0):.0f} % ({one.group})" for one in told)
+    foretold = ", ".join(f"{100 * (one.explained or 0):.0f} % ({one.group})" for one in found if one.shares)
     return (
         f"By how much a random forest errs more on the PD at {sweep.common} of trials that it has not seen "
         "once a setting is shuffled: the share of all differences that it has a part in. The line is where nine in ten "

@@ -22,6 +22,7 @@ from vidpred.report.sweep_tables import (
     measured_objectives,
     neighbours_table,
 )
+from vidpred.report.words import short
 
 OTHERS = "others"
 _COLOURS = [colour for colour in PALETTE if colour != PALETTE[1]]
@@ -279,16 +280,7 @@ def _few_ticks(axes: Axes) -> None:
     subs = (1.0, 2.0, 5.0) if np.log10(high / low) < 2 else (1.0,)
     axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: _engineering(v)) if len(subs) > 1 else LogFormatterSciNotation()
-    )
-
-
-def _engineering(value: float) -> str:
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:g}"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: short(v)) if len(subs) > 1 else LogFormatterSciNotation())
 
 
 def _model_legend(axes: Axes, colours: Mapping[str, str], *, stopped: bool) -> None:

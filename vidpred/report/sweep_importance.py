@@ -77,7 +77,9 @@ def _importance(group: str, columns: pd.DataFrame, distances: pd.Series[float], 
     needed = max(FEWEST, PER_SETTING * columns.shape[1])
     if len(known) < needed:
         settings = f"{columns.shape[1]} setting{'s' * (columns.shape[1] != 1)}"
-        return Importance(group, len(known), None, {}, f"{len(known)} trials are too few for {settings}: {needed} tell")
+        return Importance(
+            group, len(known), None, {}, f"{len(known)} trials are too few for {settings}, it takes {needed}"
+        )
     x, y = columns.loc[known].to_numpy(np.float64), distances.loc[known].to_numpy(np.float64)
     if np.ptp(y) < 1e-9:
         return Importance(group, len(known), None, {}, "all trials came out alike")

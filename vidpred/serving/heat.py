@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 _TOPS = (10, 20, 50, 100, 200, 500)
-"""Grey levels at which colours end: the least that all but a few pixels stay under."""
+"""PD at which colours end: the least that all but a few pixels stay under."""
 _WITHIN = 99.5
 """Per cent of the pixels that something moves in."""
 
 
 def error_maps(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Perceptual distance of every pixel, float32 (N, H, W) in grey levels; its mean is PD.
+    """Perceptual distance of every pixel, float32 (N, H, W) from 0 to 765; its mean is PD.
 
     Args:
         predicted: uint8 (N, H, W, 3).
@@ -28,7 +28,7 @@ def error_maps(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def scale_of(maps: np.ndarray) -> int:
-    """Grey levels at which colours end, the same for all that is to be compared."""
+    """PD at which colours end, the same for all that is to be compared."""
     wrong = maps[maps >= 1]
     reached = float(np.percentile(wrong, _WITHIN)) if wrong.size else 0.0
     return next((top for top in _TOPS if top >= reached), 765)

@@ -104,7 +104,7 @@ def legend(width: int, top: int) -> np.ndarray:
     picture = text.image(out)
     for share, said in ((0.0, "0"), (0.5, f"{top / 2:g}"), (1.0, f"{top}+")):
         text.write(picture, (_PAD + share * (width - 2 * _PAD), _LINE + 20), said, soft=True, anchor=share)
-    text.write(picture, (_PAD, 2 * _LINE + 20), text.fitted("grey levels", width - 2 * _PAD), soft=True)
+    text.write(picture, (_PAD, 2 * _LINE + 20), text.fitted("of 765, black for white", width - 2 * _PAD), soft=True)
     return np.asarray(picture)
 
 

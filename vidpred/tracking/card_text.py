@@ -153,7 +153,9 @@ def _figures(test: Mapping[str, Any], model: str) -> str:
         cells = [f"{row[column]:.4g}" if column in row else "–" for column in columns]
         shown = f"**{plain(name)}**" if name == model else plain(name)
         lines.append(f"| {shown} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "PD: perceptual distance in grey levels, lower is better."])
+    return "\n".join(
+        [*lines, "", "PD: perceptual distance, lower is better; a grey that is d levels of 255 off counts about 3·d."]
+    )
 
 
 def _gain(over: str, gain: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 UNITS: dict[str, str] = {
-    "perceptual_distance": "grey levels",
+    "perceptual_distance": "of 765",
     "psnr_db": "dB",
     "ssim": "",
     "l1": "",
@@ -19,7 +19,8 @@ UNITS: dict[str, str] = {
     "sharpness_db": "dB",
     "edge_contrast": "",
 }
-"""Every metric that `score` computes unasked, and its unit; an empty one is of pixels in [0, 1] or has none."""
+"""Every metric that `score` computes unasked, and its unit; an empty one is of pixels in [0, 1] or has none. PD is 765
+where black stands for white, and about 3 d where a grey is d levels of 255 off."""
 
 HIGHER_IS_BETTER: dict[str, bool | None] = {
     "perceptual_distance": False,
@@ -38,7 +39,7 @@ FURTHER_UNITS: dict[str, str] = {
     "ms_ssim3": "",
     "residual_bpp": "bits",
     "lpips": "",
-    "pd_moving": "grey levels",
+    "pd_moving": "of 765",
     "psnr_moving_db": "dB",
     "ssim_moving": "",
     "moving_share": "",
@@ -77,7 +78,7 @@ bar, that is the one with the lowest mean PD on the same windows. To classify, a
 commonest in training."""
 
 STILL = 0.1
-"""Grey levels of the bar's PD below which nothing moves: a gain over it would be a ratio to noise."""
+"""The bar's PD, a thirtieth of a grey level, below which nothing moves: a gain over it would be a ratio to noise."""
 NOTHING_MOVES = "nothing moves in these windows"
 
 

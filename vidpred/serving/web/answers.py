@@ -70,7 +70,9 @@ class Figures(BaseModel):
     """How right the prediction was."""
 
     frames: int = Field(description="Frames that were compared.")
-    perceptual_distance: Figure = Field(description="PD, in grey levels; lower is better.")
+    perceptual_distance: Figure = Field(
+        description="PD, from 0 to 765: a grey that is d levels of 255 off counts about 3 d; lower is better."
+    )
     psnr_db: Figure = Field(description="PSNR in dB; higher is better.")
 
 
