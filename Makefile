@@ -50,11 +50,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# DVC restores what `register` told, not the registry: in a fresh clone it may lack the model.
+REGISTERED := PATH="$(CURDIR)/$(BIN):$$PATH"; vidpred register --if-missing >/dev/null; code=$$?; vidpred summary && exit $$code
+
 .PHONY: repro
 repro: $(INSTALLED) ## the whole pipeline: from the clips to a registered model and a report; what is done is not done again
 	@$(BIN)/vidpred check
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
-	@$(BIN)/vidpred summary
+	@$(REGISTERED)
 
 # In copies of their own, so that params.yaml and what was made by it stay: code and data as they are here, and a preset.
 CLASSIFY := runs/repro-classify
@@ -64,6 +67,7 @@ LOCALISE := runs/bench-localise
 define in_a_copy
 @mkdir -p runs
 @[ -e $(1)/.git ] || { git clone --quiet --shared --no-checkout . $(1) && git -C $(1) reset --quiet; }
+@rm -rf $(addprefix $(1)/,vidpred stages datasets presets)
 @git ls-files -co --exclude-standard -z -- . ':!results' ':!dvc.lock' | tar --null -T - -cf - | tar -xf - -C $(1)
 @cd $(1) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH VIDPRED_HOME="$${VIDPRED_HOME:-$(CURDIR)/runs}" && \
   dvc config --quiet --local cache.dir $(CURDIR)/.dvc/cache && \
@@ -72,7 +76,7 @@ endef
 
 .PHONY: repro-classify
 repro-classify: $(INSTALLED) ## the whole pipeline on moving shapes that are classified, in runs/repro-classify; the project's own outputs stay
-	$(call in_a_copy,$(CLASSIFY),moving_shapes,dvc repro && vidpred summary)
+	$(call in_a_copy,$(CLASSIFY),moving_shapes,dvc repro && { $(REGISTERED); })
 
 .PHONY: test
 test: $(INSTALLED) ## unit and end-to-end tests

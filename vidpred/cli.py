@@ -395,6 +395,33 @@ def tune(
     run("tune", ["--retry-failed"] if retry_failed else [], keep=True)
 
 
+@app.command(
+    rich_help_panel=_STAGE_PANEL,
+    help=_STAGE_HELP.format(name="register", what=STAGES["register"])
+    + "\n\nDVC restores the stage's receipt from git or a cache, not the registry: `make repro` registers with "
+    "--if-missing what the registry lacks then.",
+    epilog="Examples: `vidpred register`; `vidpred register --if-missing` after `dvc repro` or `dvc pull` in a clone",
+)
+def register(
+    if_missing: Annotated[
+        bool,
+        typer.Option(
+            "--if-missing",
+            help="Only where the registry lacks the model that results/register/receipt.json tells of; a version that "
+            "was deleted from it stays deleted.",
+        ),
+    ] = False,
+) -> None:
+    from vidpred.commands.register import register_missing
+    from vidpred.commands.stages import run
+    from vidpred.workspace import set_up_logging
+
+    if not if_missing:
+        run("register")
+    set_up_logging()
+    register_missing()
+
+
 def _stage_command(name: str) -> Callable[[], None]:
     def command() -> None:
         from vidpred.commands.stages import run
@@ -405,7 +432,7 @@ def _stage_command(name: str) -> Callable[[], None]:
 
 
 for _name, _what in STAGES.items():
-    if _name not in ("fetch", "tune"):  # which have options of their own
+    if _name not in ("fetch", "tune", "register"):  # which have options of their own
         app.command(
             _name,
             rich_help_panel=_STAGE_PANEL,

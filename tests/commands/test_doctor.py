@@ -90,11 +90,13 @@ def test_a_source_that_is_not_there_is_told(project: Path, capsys: pytest.Captur
 def test_a_pulled_model_that_no_registry_here_knows_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "models/trained").mkdir(parents=True)
     (project / "results/register").mkdir(parents=True)
-    (project / "results/register/receipt.json").write_text('{"name": "vidpred"}')
-    assert examine() == 0
-    assert lines(capsys)["registry"] == (
-        "warn lacks the model in models/trained: `vidpred register` makes a version of it"
+    (project / "results/register/receipt.json").write_text(
+        '{"name": "vidpred", "identity": "01", "weights_sha256": "23", "alias": null}'
     )
+    assert examine() == 0
+    told = lines(capsys)["registry"]
+    assert told.startswith(f"warn sqlite:///{project}/runs/mlflow.db has no version of vidpred with weights 23")
+    assert "`vidpred register --if-missing` registers it" in told
 
 
 def test_shards_are_verified(project: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

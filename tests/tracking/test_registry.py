@@ -80,7 +80,6 @@ def test_first_that_beats_copy_last_is_champion(home: Path, project: Project) ->
     run = store.connect().get_run(where["run_id"])
     assert run.data.metrics["loss"] == 0.25  # of metrics.jsonl: the run was made now
     assert run.data.metrics["test_perceptual_distance"] < 1
-    assert registry.verify(receipt) == ""
     assert not {"version", "run_id", "uri"} & receipt.keys()
 
 
@@ -247,12 +246,8 @@ def test_models_without_weights_are_told_apart(project: Project) -> None:
     assert versions() == ["1", "2"]
 
 
-def test_registry_that_lacks_the_version_is_told(home: Path, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    receipt = project.register()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'other.db'}")
-    assert "run `vidpred register`" in registry.verify(receipt)
+def test_a_registry_that_is_away_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    assert "nothing listens there" in registry.verify(receipt)
     with pytest.raises(UserError, match="nothing listens there"):
         project.register(0.5)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -182,35 +181,42 @@ def _disk(root: Path | None) -> Iterator[Finding]:
 
 def _mlflow(root: Path | None) -> Iterator[Finding]:
     from vidpred.commands.exposure import mlflow_address
-    from vidpred.tracking import store
-    from vidpred.tracking.registry import verify
+    from vidpred.tracking import own, store
+    from vidpred.tracking.receipt import RECEIPT, has_files, read_receipt, standing
 
     if root is None and not os.environ.get("MLFLOW_TRACKING_URI"):
         yield Finding("ok", "MLflow", "no store outside a project, unless MLFLOW_TRACKING_URI names a server")
         return
     uri = store.tracking_uri()
+    receipt = read_receipt(root) if root else None
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         yield Finding("ok", "MLflow", f"{uri}: made by the first run")
-        if root and (root / "models/trained").is_dir() and (root / "results/register/receipt.json").is_file():
-            yield Finding(
-                "warn", "registry", "lacks the model in models/trained: `vidpred register` makes a version of it"
-            )
-        return
-    store.connect(patience_seconds=REACH_SECONDS)
-    yield Finding("ok", "MLflow", f"{store.display(uri)} answers")
-    yield from mlflow_address(uri)
-    receipt = root / "results/register/receipt.json" if root else None
-    if receipt is None or not receipt.is_file():
-        return
-    registered = json.loads(receipt.read_text())
-    if not registered["identity"]:  # of a classifier
-        yield Finding("ok", "registry", registered["reason"])
-        return
-    trouble = verify(registered)
-    if trouble:
-        yield Finding("warn", "registry", trouble)
     else:
-        yield Finding("ok", "registry", f"has the version of {registered['name']} that results/register tells of")
+        if told := store.follow():
+            yield Finding("ok", "MLflow", told)
+        store.connect(patience_seconds=REACH_SECONDS)
+        yield Finding("ok", "MLflow", f"{store.display(uri)} answers")
+        yield from mlflow_address(uri)
+        if store.is_own():
+            gone = [one for one in own.versions(store.own_file()) if not has_files(one.source)]
+            for one in gone:
+                yield Finding(
+                    "warn",
+                    "registry",
+                    f"models:/{one.name}/{one.number} has lost its files, which were in {own.local(one.source)}: bring "
+                    f"{store.artifact_root().name}/ along with {store.own_file().name}, or delete the version",
+                )
+    if receipt is None:
+        if root and (root / RECEIPT).is_file():
+            yield Finding("warn", "registry", f"{RECEIPT} is damaged: `dvc repro --force register` makes it again")
+        return
+    found = standing(receipt)
+    if found.trouble:
+        yield Finding("warn", "registry", found.trouble)
+    elif found.state == "none":  # of a classifier
+        yield Finding("ok", "registry", str(receipt["reason"]))
+    else:
+        yield Finding("ok", "registry", f"has the version of {receipt['name']} that {RECEIPT} tells of")
 
 
 def _ray(_root: Path | None) -> Iterator[Finding]:

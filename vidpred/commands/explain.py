@@ -15,8 +15,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from vidpred import __version__
+from vidpred.tracking.lineage.hops import MAIN, Hop, Source, Way
 from vidpred.tracking.lineage.subject import opened
-from vidpred.tracking.lineage.way import MAIN, Hop, Source, Way, way
+from vidpred.tracking.lineage.way import way
 from vidpred.workspace import atomic
 
 LISTED = 5

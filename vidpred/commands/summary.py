@@ -1,4 +1,4 @@
-"""`vidpred summary`: the last results in a few lines. Reads results/ only, so that it is quick."""
+"""`vidpred summary`: the last results in a few lines: results/, and what the registry has of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vidpred.errors import UserError
+from vidpred.tracking.receipt import RECEIPT, read_receipt, standing
 from vidpred.training.figures import BASELINES, interval_of, verdict
 from vidpred.workspace import find_root
 
@@ -63,9 +64,8 @@ def show_summary() -> None:
 
 def _lines(root: Path, metrics: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("gain", _gain(metrics))]
-    receipt = root / "results/register/receipt.json"
-    if receipt.is_file():
-        lines.append(("registry", _registered(_read(receipt))))
+    if (root / RECEIPT).is_file():
+        lines.append(("registry", _registered(root)))
     lines += [(label, path) for label, path in OUTPUTS.items() if (root / path).exists()]
     missing = [f"the {label}" for label, path in OUTPUTS.items() if not (root / path).exists()]
     if missing:
@@ -84,12 +84,25 @@ def _gain(metrics: dict[str, Any]) -> str:
     return f"{100 * gain['pooled']:+.1f} {unit} over {bar}{sure}; {shown}"
 
 
-def _registered(receipt: dict[str, Any]) -> str:
-    if not receipt["name"]:
+def _registered(root: Path) -> str:
+    """What the registry has: the receipt may be of another machine's, since git and DVC bring it."""
+    receipt = read_receipt(root)
+    if receipt is None:
+        raise UserError(f"{root / RECEIPT} is damaged: `dvc repro --force register` makes it again")
+    name, alias, found = receipt["name"], receipt["alias"], standing(receipt)
+    if found.state == "none":
         return str(receipt["reason"])
-    name, alias = receipt["name"], receipt["alias"]
-    place = f"models:/{name}@{alias}" if alias else f"a version of {name} without an alias"
-    return f"{place} ({receipt['reason']})"
+    if found.state == "unknown":
+        was = f"{RECEIPT} tells of a {alias or 'version without an alias'}"
+        return f"not known now, though {was}: {found.trouble}"
+    if found.state != "here":
+        return f"not registered: {found.trouble}"
+    if alias in found.aliases:
+        return f"models:/{name}@{alias} ({receipt['reason']})"
+    place = f"models:/{name}/{found.version}"
+    now = f", now {' and '.join(found.aliases)}" if found.aliases else ", without an alias"
+    since = f"; it was {alias} when it was registered: `vidpred models --registry`" if alias else ""
+    return f"{place}{now} ({receipt['reason']}{since})"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def serve(*, port: int) -> NoReturn:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise UserError(f"port {port} is in use: take another one, `make ui PORT={port + 1}`")
+    if told := store.follow():
+        typer.echo(told)
     store.set_defaults()
     os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi is deprecated")  # MLflow's own import
     arguments = ["--backend-store-uri", uri, "--registry-store-uri", uri]

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from vidpred.commands.explain import printable
 from vidpred.errors import UserError
-from vidpred.tracking.lineage.checks import check, read_receipt
+from vidpred.tracking.lineage.checks import check
 from vidpred.tracking.lineage.repair import repair
+from vidpred.tracking.receipt import read_receipt
 
 
 def verify(model: str, *, as_json: bool, mend: bool) -> int:

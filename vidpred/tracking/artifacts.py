@@ -20,7 +20,7 @@ from urllib.parse import urlparse
 from vidpred.data.progress import transfer
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, MOST_INFO_BYTES, WEIGHTS
-from vidpred.tracking import store
+from vidpred.tracking import own, store
 from vidpred.tracking.card import MOST_BYTES as OF_CARDS
 from vidpred.tracking.package import ARTIFACTS, SEEN
 
@@ -101,6 +101,12 @@ def find_place(source: str) -> Place:
             place = _local(base) if _scheme(base) in LOCAL else _elsewhere(base)
         if {WEIGHTS, INFO} <= place.sizes.keys():
             return place
+    folder = own.local(source)
+    if folder is not None and not folder.is_dir():
+        raise UserError(
+            f"{folder} is no longer there: bring it back, or let `vidpred register` put the files back in the project "
+            "that made the model"
+        )
     raise UserError(
         f"{store.display(source)} has no {WEIGHTS} and {INFO}: it is no model of vidpred, or its files were deleted"
     )

@@ -5,7 +5,6 @@ Only these files are fetched, and their sha256 checked; code that lies beside th
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -26,17 +25,13 @@ from vidpred.tracking import store
 from vidpred.tracking.artifacts import Place, find_place, free_room
 from vidpred.tracking.card import CARD, MOVING, STRIP, TEXT, read_card
 from vidpred.tracking.package import ARTIFACTS
+from vidpred.tracking.receipt import RECEIPT, find, read_receipt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 log = logging.getLogger(__name__)
 
-IDENTITY_TAG = "vidpred.identity"
-"""Of a version: weights, name, config and task; models without weights share a sha256."""
-RECEIPT = "results/register/receipt.json"
-"""What `register` leaves in a project."""
 TRAINED = "models/trained"
 """What `train` leaves there."""
 GET_MODEL = "run `dvc pull` if it was shared, or `make repro`, which makes it"
@@ -168,12 +163,6 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def find(client: MlflowClient, name: str, identity: str) -> ModelVersion | None:
-    """The version of a registered model that has this identity."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{IDENTITY_TAG}` = '{identity}'")
-    return min(found, key=lambda version: int(version.version), default=None)
-
-
 def _find(client: MlflowClient, model: str) -> Found:
     from mlflow.exceptions import MlflowException
 
@@ -222,36 +211,45 @@ def _only_in_receipt(client: MlflowClient, name: str, alias: str | None) -> bool
 
     DVC restores the receipt from a cache or a remote without running `register`.
     """
-    try:
-        receipt = json.loads((workspace.find_root() / RECEIPT).read_bytes())
-        told, identity = receipt["name"], receipt["identity"]
-        same_alias = alias is not None and receipt["alias"] == alias
-    except (UserError, OSError, ValueError, KeyError, TypeError):
-        return False  # no project, or one without a receipt
-    return bool(told == name and (same_alias or find(client, name, str(identity)) is None))
+    receipt = read_receipt()
+    if receipt is None or receipt["name"] != name:
+        return False
+    same_alias = alias is not None and receipt["alias"] == alias
+    return same_alias or find(client, name, str(receipt["identity"])) is None
 
 
 def _make_it() -> str:
     """How a registry comes to hold this project's model."""
-    make = "run `vidpred register`" if _is_made() else f"{GET_MODEL}, then `vidpred register`"
+    root = _project()
+    if root is None:
+        make = "go into the project that made it"
+    elif (root / TRAINED).is_dir():
+        make = "run `vidpred register`"
+    else:
+        make = f"{GET_MODEL}, then `vidpred register`"
     return f"{make}, or set MLFLOW_TRACKING_URI to the registry that has it"
 
 
-def _is_made() -> bool:
-    """Whether this project's own model is here."""
+def _project() -> Path | None:
     try:
-        return (workspace.find_root() / TRAINED).is_dir()
+        return workspace.find_root()
     except UserError:
-        return True  # not in a project: nothing to make
+        return None
 
 
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
-        own = not _is_made() and folder.resolve() == workspace.find_root() / TRAINED
+        own = _is_own(folder)
         raise UserError(f"{folder} is not here: {GET_MODEL}" if own else f"{folder} is no folder: give {FORMS}")
     found = folder / ARTIFACTS if not (folder / INFO).is_file() and (folder / ARTIFACTS / INFO).is_file() else folder
     _check(found, str(folder))
     return found
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether it is where this project's own model lies."""
+    root = _project()
+    return root is not None and folder.resolve() == (root / TRAINED).resolve()
 
 
 def _check(folder: Path, model: str) -> None:

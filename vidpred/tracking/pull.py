@@ -79,6 +79,17 @@ def pull(model: str, out: Path | None = None) -> Pulled:
     return Pulled(folder, told, True)
 
 
+def read_pulled(folder: Path) -> dict[str, Any] | None:
+    """What the `pulled.json` of a folder says; None: it has none, or none of ours."""
+    try:
+        told = json.loads((folder / PULLED).read_bytes())
+        texts = ("model", "asked", "registry", "weights_sha256", "at")
+        whole = all(isinstance(told[key], str) for key in texts) and set(told["files"]) <= set(FILES)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return dict(told) if whole else None
+
+
 def _replaceable(folder: Path) -> dict[str, Any] | None:
     """What a folder that may be replaced says of itself; None: it is not there, or empty.
 

@@ -25,11 +25,12 @@ from vidpred.tracking.aliases import settle
 from vidpred.tracking.card import write_card
 from vidpred.tracking.card_facts import make_card
 from vidpred.tracking.card_text import as_markdown
-from vidpred.tracking.download import IDENTITY_TAG, download, find
+from vidpred.tracking.download import download
 from vidpred.tracking.gate import Bench, Decision, seen_by
 from vidpred.tracking.lineage.keep import keep
 from vidpred.tracking.package import ARTIFACTS, package
 from vidpred.tracking.promotion import alone, apply, decide_again, decision_tags
+from vidpred.tracking.receipt import IDENTITY_TAG, find, has_files, registered_tag
 from vidpred.tracking.runs import Tracker
 from vidpred.training.figures import interval_of, verdict
 from vidpred.types import Window, to_uint8
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Bench", "download", "read_bench_windows", "register", "verify"]
+__all__ = ["Bench", "download", "read_bench_windows", "register"]
 
 log = logging.getLogger(__name__)
 
@@ -99,12 +100,15 @@ def register(
             with _card_folder(card, pictures) as folder:
                 if version is None:
                     version = _create(client, run, model_folder, info, name=name, bench=bench, tags=tags, card=folder)
+                elif not has_files(version.source):
+                    _put_back(client, version, model_folder, info, bench=bench, card=folder)
                 elif version.tags.get(CARD_TAG) != tags[CARD_TAG]:  # judged anew
                     _replace_card(client, version, folder)
             if version.description != as_markdown(card):
                 client.update_model_version(name, version.version, as_markdown(card))
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
+        client.set_tag(version.run_id, registered_tag(identity), f"models:/{name}/{version.version}")
         keep(
             client, version, info=info, identity=identity, run_key=run_key,
             split_sha256=tags["vidpred.split_sha256"], shards=bench.shards,
@@ -127,21 +131,6 @@ def register(
     return receipt
 
 
-def verify(receipt: Mapping[str, Any]) -> str:
-    """What is wrong with a receipt: a sentence with what to do, or nothing where the registry has that version."""
-    name, sha256 = receipt["name"], receipt["weights_sha256"]
-    try:
-        client = store.connect()
-        with store.explained("the registry cannot be searched"):
-            found = find(client, name, receipt["identity"])
-    except UserError as error:
-        return str(error)
-    if found is not None:
-        return ""
-    where = store.display(store.tracking_uri())
-    return f"{where} has no version of {name} with weights {sha256[:12]}: run `vidpred register`"
-
-
 def _identity(info: Mapping[str, Any]) -> str:
     return workspace.digest({key: info[key] for key in ("name", "config", "task", "weights_sha256")})
 
@@ -162,17 +151,7 @@ def _create(
 
     folder = f"registered/{_identity(info)[:12]}"  # one a version: a later one of the same run must not replace it
     run_id = str(run.run_id)
-    with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
-        packaged = Path(temporary) / "model"
-        package(
-            model_folder,
-            packaged,
-            info=info,
-            seen=seen_by(bench.shards, bench.split),
-            card=card,
-            example=_example(bench),
-            run_id=run_id,
-        )
+    with _packaged(model_folder, info, bench=bench, card=card, run_id=run_id) as packaged:
         run.artifact(packaged, folder)
     try:
         client.create_registered_model(name, description="Predicts the next frames of a clip. Made by vidpred.")
@@ -189,6 +168,36 @@ def _create(
 
 
 @contextmanager
+def _packaged(model_folder: Path, info: Mapping[str, Any], *, bench: Bench, card: Path, run_id: str) -> Iterator[Path]:
+    """The folder that a version's files are."""
+    with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
+        folder, seen = Path(temporary) / "model", seen_by(bench.shards, bench.split)
+        package(model_folder, folder, info=info, seen=seen, card=card, example=_example(bench), run_id=run_id)
+        yield folder
+
+
+def _put_back(
+    client: MlflowClient,
+    version: ModelVersion,
+    model_folder: Path,
+    info: Mapping[str, Any],
+    *,
+    bench: Bench,
+    card: Path,
+) -> None:
+    """Uploads the files of a version that has lost them."""
+    run_id, folder = str(version.run_id), _folder_of(client, version)
+    if folder is None:
+        raise UserError(
+            f"models:/{version.name}/{version.version} has lost its files, and {store.display(str(version.source))} is "
+            "no place to put them back: delete that version in MLflow, and register again"
+        )
+    log.warning("the files of models:/%s/%s were gone: they are put back", version.name, version.version)
+    with _packaged(model_folder, info, bench=bench, card=card, run_id=run_id) as packaged:
+        client.log_artifacts(run_id, str(packaged), folder)
+
+
+@contextmanager
 def _card_folder(card: Mapping[str, Any], pictures: Path) -> Iterator[Path]:
     """The card's files."""
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
@@ -198,10 +207,17 @@ def _card_folder(card: Mapping[str, Any], pictures: Path) -> Iterator[Path]:
 
 def _replace_card(client: MlflowClient, version: ModelVersion, card: Path) -> None:
     """Puts a card in the place of a version's own."""
+    folder = _folder_of(client, version)
+    if folder is not None:
+        client.log_artifacts(str(version.run_id), str(card), f"{folder}/{ARTIFACTS}")
+
+
+def _folder_of(client: MlflowClient, version: ModelVersion) -> str | None:
+    """Where a version's files are among the artifacts of its run; None: they are elsewhere."""
     source = str(version.source)
-    run_id, folder = str(version.run_id), source.rpartition("/artifacts/")[2]
-    if client.get_run(run_id).info.artifact_uri == source.removesuffix(f"/{folder}"):
-        client.log_artifacts(run_id, str(card), f"{folder}/{ARTIFACTS}")
+    folder = source.rpartition("/artifacts/")[2]
+    of_run = client.get_run(str(version.run_id)).info.artifact_uri
+    return folder if of_run == source.removesuffix(f"/{folder}") else None
 
 
 def _example(bench: Bench) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING
 
 from vidpred import workspace
 from vidpred.errors import UserError
+from vidpred.tracking import own
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "vidpred"
 """Unless `MLFLOW_EXPERIMENT_NAME` says otherwise."""
+
+log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 3
 
@@ -36,7 +40,7 @@ def tracking_uri() -> str:
         UserError: neither is set and this is not inside a project.
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    return chosen or f"sqlite:///{_home() / 'mlflow.db'}"
+    return chosen or f"sqlite:///{own_file()}"
 
 
 def exists() -> bool:
@@ -47,14 +51,48 @@ def exists() -> bool:
 
 def is_own() -> bool:
     """Whether the store is the project's own file rather than one that others may write to."""
-    return (
-        not os.environ.get("MLFLOW_TRACKING_URI", "").strip() or tracking_uri() == f"sqlite:///{_home() / 'mlflow.db'}"
-    )
+    chosen = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if not chosen:
+        return True
+    try:
+        return chosen == f"sqlite:///{own_file()}"
+    except UserError:
+        return False  # outside a project there is none
+
+
+def own_file() -> Path:
+    """The project's own store, whether it is used and there or not.
+
+    Raises:
+        UserError: this is not inside a project.
+    """
+    return _home() / "mlflow.db"
 
 
 def artifact_root() -> Path:
     """Where artifacts go when the store is the default SQLite file; a server decides for itself."""
     return _home() / "mlartifacts"
+
+
+def follow() -> str:
+    """Lets the project's own store point to where its artifacts are, after it was moved or copied with them.
+
+    Returns:
+        What was done, in a sentence; empty: nothing was to be done, or another store is used.
+    """
+    if not is_own() or not own_file().is_file():
+        return ""
+    try:
+        moved = own.follow(own_file(), artifact_root())
+    except (OSError, sqlite3.Error) as error:
+        log.warning("%s may point to where it was before it was moved, and cannot be changed: %s", own_file(), error)
+        return ""
+    if moved is None:
+        return ""
+    return (
+        f"{own_file()} pointed to {', '.join(moved.before)}: it was moved or copied, and points to {artifact_root()} "
+        f"now ({moved.entries} entries)"
+    )
 
 
 def _home() -> Path:
@@ -97,6 +135,8 @@ def connect(*, patience_seconds: int = 5) -> MlflowClient:
     for name in ("alembic", "mlflow"):  # the making of a database takes 60 lines otherwise
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line a retry; we tell of the last
+    if told := follow():
+        log.info("%s", told)
     with explained(f"MLflow at {display(uri)} cannot be opened"):
         _probe(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -127,9 +167,9 @@ def experiment(client: MlflowClient) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     found = client.get_experiment_by_name(name)
     if found is None:
-        ours = tracking_uri().startswith("sqlite:") and not os.environ.get("MLFLOW_TRACKING_URI", "").strip()
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_root().as_uri() if ours else None))
+            place = artifact_root().as_uri() if is_own() else None
+            return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another process was first
             if found is None:

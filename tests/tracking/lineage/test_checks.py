@@ -16,9 +16,9 @@ from tests.tracking.conftest import Project
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
 from vidpred.tracking import store
-from vidpred.tracking.download import RECEIPT
 from vidpred.tracking.lineage.checks import check
 from vidpred.tracking.lineage.findings import Report
+from vidpred.tracking.receipt import RECEIPT
 
 pytestmark = [
     pytest.mark.usefixtures("home", "registered"),

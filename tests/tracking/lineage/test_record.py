@@ -13,10 +13,10 @@ from tests.tracking.lineage.conftest import git
 from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.tracking import store
-from vidpred.tracking.lineage import record
+from vidpred.tracking.lineage import reading, record
 from vidpred.tracking.lineage.git import without_credentials
 from vidpred.tracking.lineage.subject import identity_of, opened
-from vidpred.tracking.lineage.way import read_yaml, way
+from vidpred.tracking.lineage.way import way
 
 pytestmark = [
     pytest.mark.usefixtures("home"),
@@ -66,7 +66,7 @@ def test_changed_code_is_kept_without_what_may_be_secret(checkout: Project) -> N
         patch = subject.file(record.PATCH)
         assert patch is not None
         text = patch.read_text()
-        assert read_yaml(subject.file("params.yaml"))["train"]["steps"] == 40
+        assert reading.read_yaml(subject.file("params.yaml"))["train"]["steps"] == 40
         assert subject.record["git"]["untracked"]["code"] == ["vidpred/new.py"]
     assert "+width = 16" in text
     assert not {"PASSWORD", "password", "depth", "steps"} & set(text.replace("=", " ").split())
@@ -131,10 +131,10 @@ def test_a_hostile_record_is_refused(tmp_path: Path) -> None:
     for text in ("[]", "{}", '{"format": 1, "files": [1]}', "nonsense"):
         path.write_text(text)
         with pytest.raises(UserError, match="none that this version reads"):
-            record.read(path)
+            reading.read(path)
     bomb = tmp_path / "params.yaml"
     bomb.write_text("a: &a [1, 1]\nb: [*a, *a]\n")
-    assert read_yaml(bomb) == {}
+    assert reading.read_yaml(bomb) == {}
 
 
 def test_credentials_do_not_travel() -> None:

@@ -20,9 +20,9 @@ from vidpred.errors import UserError
 from vidpred.tracking.download import TRAINED
 from vidpred.tracking.lineage import dvc, git, machine, worktree
 from vidpred.tracking.lineage.outcome import Outcome, compare
+from vidpred.tracking.lineage.reading import read_yaml
 from vidpred.tracking.lineage.record import KEPT, PATCH
 from vidpred.tracking.lineage.subject import Subject
-from vidpred.tracking.lineage.way import read_yaml
 
 log = logging.getLogger(__name__)
 

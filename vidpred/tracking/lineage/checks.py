@@ -5,7 +5,6 @@ In: a model. Out: a `Report`. Every byte is read anew: what DVC remembers of unc
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,12 +16,14 @@ from vidpred.models.files import INFO, WEIGHTS, read_info
 from vidpred.tracking import store
 from vidpred.tracking.aliases import CHALLENGER, CHAMPION, by_alias, history
 from vidpred.tracking.artifacts import fetch
-from vidpred.tracking.download import IDENTITY_TAG, RECEIPT, find
+from vidpred.tracking.download import is_uri
 from vidpred.tracking.lineage.findings import Report
 from vidpred.tracking.lineage.local import check_files
 from vidpred.tracking.lineage.record import RECORD
 from vidpred.tracking.lineage.subject import Subject, identity_of, opened
 from vidpred.tracking.lineage.way import SHA_TAG
+from vidpred.tracking.pull import read_pulled
+from vidpred.tracking.receipt import IDENTITY_TAG, RECEIPT, Standing, find, read_receipt, standing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,9 +45,13 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
     """
     report = Report(model)
     receipt = read_receipt()
+    if not is_uri(model):
+        _pulled(report, Path(model).expanduser())
     try:
         with opened(model) as subject:
             report.model = subject.uri
+            if "version" in subject.unseen:
+                report.unseen.append(f"the version in the registry: {subject.unseen['version']}")
             _weights(report, subject)
             _tags(report, subject)
             _run(report, subject)
@@ -59,35 +64,52 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
     except store.StoreError:
         raise
     except UserError as error:
+        if report.findings:  # which tell of the same
+            return report
         if receipt is None or not lost(receipt):
             raise
         # the receipt says below what is missing
         report.unseen.append(str(error))
     if receipt is not None:
-        check_receipt(report, receipt)
+        try:
+            check_receipt(report, receipt)
+        except store.StoreError as error:
+            report.unseen.append(f"{RECEIPT} against the registry: {error}")
     return report
 
 
-def read_receipt() -> dict[str, Any] | None:
-    """What `register` left in this project; None where there is none that can be read."""
-    try:
-        told = json.loads((workspace.find_root() / RECEIPT).read_bytes())
-        return dict(told) if {"name", "identity", "alias", "weights_sha256"} <= set(told) else None
-    except (UserError, OSError, ValueError, TypeError):
-        return None
+def _pulled(report: Report, folder: Path) -> None:
+    """The files of a folder that was pulled, as pulled.json has them: without any registry."""
+    told = read_pulled(folder)
+    if told is None:
+        return
+    again = f"`vidpred pull {told['model']} -o {folder}` brings it again, from {told['registry']}"
+    for name, sha256 in told["files"].items():
+        try:
+            found = workspace.file_sha256(folder / name)
+        except OSError:
+            report.add("files", f"{folder / name} is missing or cannot be read", again)
+            continue
+        if found != sha256:
+            report.add("files", f"{folder / name} is not as it was pulled", again)
+    if not report.findings:
+        report.checked.append(f"{folder}: {len(told['files'])} files, as they were pulled ({told['model']})")
 
 
 def lost(receipt: Mapping[str, Any]) -> bool:
-    """Whether the registry lacks the version of a receipt.
+    """Whether the registry lacks the version of a receipt, or its files.
 
     Raises:
         StoreError: it does not answer.
     """
-    if not store.exists():
-        return True
-    client = store.connect()
-    with store.explained("the registry cannot be searched"):
-        return find(client, str(receipt["name"]), str(receipt["identity"])) is None
+    return _asked(receipt).state in ("missing", "hollow", "deleted")
+
+
+def _asked(receipt: Mapping[str, Any]) -> Standing:
+    found = standing(receipt)
+    if found.state == "unknown":
+        raise store.StoreError(found.trouble)
+    return found
 
 
 def check_receipt(report: Report, receipt: Mapping[str, Any]) -> None:

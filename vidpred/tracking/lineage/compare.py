@@ -17,9 +17,9 @@ from typing import Any
 from vidpred.evaluation.intervals import MIN_UNITS, paired_difference
 from vidpred.tracking import store
 from vidpred.tracking.entries import flat
-from vidpred.tracking.lineage.record import CLIPS, WINDOWS, read_rows
+from vidpred.tracking.lineage.reading import read_rows, read_yaml
+from vidpred.tracking.lineage.record import CLIPS, WINDOWS
 from vidpred.tracking.lineage.subject import Subject
-from vidpred.tracking.lineage.way import read_yaml
 from vidpred.training.figures import FURTHER_HIGHER_IS_BETTER, FURTHER_UNITS, HIGHER_IS_BETTER, UNITS
 
 Pair = tuple[str, str]

@@ -13,7 +13,7 @@ from vidpred.tracking.gate import seen_by
 from vidpred.tracking.lineage import dvc
 from vidpred.tracking.lineage.findings import Report
 from vidpred.tracking.lineage.subject import Subject
-from vidpred.tracking.lineage.way import here
+from vidpred.tracking.lineage.way_data import here
 
 Tell = Callable[[str], None]
 

@@ -12,8 +12,8 @@ from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import WEIGHTS, read_info
 from vidpred.tracking.artifacts import fetch
+from vidpred.tracking.lineage.reading import read_yaml
 from vidpred.tracking.lineage.subject import Subject
-from vidpred.tracking.lineage.way import read_yaml
 
 SHOWN = ("perceptual_distance", "psnr_db", "ssim", "l1", "mse")
 

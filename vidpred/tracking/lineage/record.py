@@ -12,21 +12,16 @@ import csv
 import gzip
 import io
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from vidpred import workspace
 from vidpred.data.shards import Shards
-from vidpred.errors import UserError
 from vidpred.tracking.lineage import dvc, git, machine
-
-log = logging.getLogger(__name__)
 
 FORMAT = 1
 RECORD = "lineage.json"
@@ -250,22 +245,6 @@ def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[Any, An
     path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 
-def read_rows(path: Path, *, largest: int = 200_000_000) -> list[dict[str, str]]:
-    """Rows that `write_rows` wrote, perhaps elsewhere; none where there are none, or more bytes than `largest`."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read(largest + 1)
-    except (OSError, EOFError):
-        return []
-    if len(content) > largest:
-        log.warning("%s is larger than %d bytes unpacked: passed over", path.name, largest)
-        return []
-    try:
-        return list(csv.DictReader(io.StringIO(content.decode("utf-8", "replace"))))
-    except csv.Error:
-        return []
-
-
 def plain(source: str) -> str:
     """A source's name; of a URL without user, password and query, which may be keys."""
     return git.without_credentials(source) if "://" in source else source
@@ -273,85 +252,3 @@ def plain(source: str) -> str:
 
 def _line(path: Path) -> str:
     return path.read_text().strip() if path.is_file() else ""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-
-class _Untracked(_Part):
-    count: int
-    code: list[str]
-
-
-class _Git(_Part):
-    commit: str = Field(pattern=r"^[0-9a-f]{40,64}$")
-    prefix: str
-    remote: str
-    dirty: bool
-    changed: list[str]
-    changed_count: int
-    patch_left_out: int
-    untracked: _Untracked
-
-
-class _Dvc(_Part):
-    experiment: str
-    baseline: str
-    stages: list[str]
-    missing: list[str]
-    stale: dict[str, list[str]] | None
-
-
-class _Data(_Part):
-    data_id: str
-    clips: int | None = None
-    frames: int | None = None
-    size: str | None = None
-    inputs: int | None = None
-    sources: int | None = None
-    licences: dict[str, int] | None = None
-
-
-class _Hardware(_Part):
-    system: str
-    processor: str
-    cores: int
-    gpus: list[str]
-    threads: int | None = None
-    instructions: str | None = None
-
-
-class _Machine(_Part):
-    hardware: _Hardware
-    versions: dict[str, str]
-
-
-class _Record(_Part):
-    format: Literal[1]
-    name: str
-    model: str
-    identity: str
-    weights_sha256: str
-    split_sha256: str
-    git: _Git | None
-    dvc: _Dvc
-    keys: dict[str, str]
-    data: _Data
-    ffmpeg: str
-    trained_on: _Machine | None
-    registered_on: _Machine
-    files: dict[str, str]
-
-
-def read(path: Path) -> dict[str, Any]:
-    """What a lineage.json says, wherever it comes from.
-
-    Raises:
-        UserError: it is none of this version's.
-    """
-    try:
-        told = _Record.model_validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path.name} is none that this version reads ({str(error).splitlines()[0]})") from None
-    return told.model_dump(exclude_none=False)

@@ -17,9 +17,10 @@ from typing import Any
 from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
-from vidpred.tracking.download import RECEIPT, TRAINED
+from vidpred.tracking.download import TRAINED
 from vidpred.tracking.lineage import dvc
 from vidpred.tracking.lineage.checks import lost
+from vidpred.tracking.receipt import RECEIPT
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +58,25 @@ def repair(receipt: Mapping[str, Any]) -> str:
     except BaseException:
         (root / RECEIPT).write_bytes(before)
         raise
+    alias = after["alias"] or "neither champion nor challenger"
     if after == json.loads(before):
-        return f"registered again as {after['alias'] or 'neither champion nor challenger'}, as {RECEIPT} says"
-    return (
-        f"registered again as {after['alias'] or 'neither champion nor challenger'} ({after['reason']}); {RECEIPT} "
-        f"said {receipt['alias'] or 'neither'}, and is written anew: `dvc commit register` takes it up"
+        return f"registered as {alias}, as {RECEIPT} says"
+    told = (
+        f"registered as {alias} ({after['reason']}); {RECEIPT} said {receipt['alias'] or 'neither'} and is written anew"
     )
+    return told if _taken_up(root) else f"{told}: `dvc commit register` takes it up"
+
+
+def _taken_up(root: Path) -> bool:
+    """Lets DVC take the new receipt for what the stage made, and make anew what depends on it."""
+    for arguments in (("commit", "--quiet", "--force", "register"), ("repro", "--quiet", "--downstream", "register")):
+        done = subprocess.run(
+            dvc.command(*arguments), cwd=root, env=dvc.environment(), stdin=subprocess.DEVNULL, stdout=sys.stderr,
+            check=False,
+        )  # fmt: skip
+        if done.returncode:
+            return False
+    return True
 
 
 def _same_weights(root: Path, receipt: Mapping[str, Any]) -> None:

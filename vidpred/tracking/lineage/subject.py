@@ -7,7 +7,6 @@ up to a size, and each is checked against its hash.
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,19 +21,22 @@ from vidpred.errors import UserError
 from vidpred.models.files import INFO, read_info
 from vidpred.tracking import store
 from vidpred.tracking.artifacts import fetch
-from vidpred.tracking.download import FORMS, IDENTITY_TAG, TRAINED, download
+from vidpred.tracking.card import read_card
+from vidpred.tracking.download import FORMS, TRAINED, download
 from vidpred.tracking.lineage.keep import FOLDER_TAG, RECORD_TAG, noted
-from vidpred.tracking.lineage.record import FILES, RECORD, make, read
+from vidpred.tracking.lineage.reading import read
+from vidpred.tracking.lineage.record import FILES, RECORD, make
+from vidpred.tracking.pull import read_pulled
+from vidpred.tracking.receipt import IDENTITY_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-log = logging.getLogger(__name__)
-
 _MODELS = re.compile(r"^models:/(?P<name>[^/@]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+|latest))$")
 _RUNS = re.compile(r"^runs:/(?P<run>\w+)/(?P<path>.+)$")
+AWAY = "the registry cannot be reached"
 _LARGEST_FILE = 64_000_000
 """Bytes of a file of a record that are fetched at the most."""
 
@@ -65,6 +67,10 @@ class Subject:
     """Files of the record that are not what they were when they were kept."""
     unseen: dict[str, str] = field(default_factory=dict)
     """What cannot be seen from here, and why."""
+    pulled: dict[str, Any] | None = None
+    """Of a local folder: its pulled.json."""
+    card: dict[str, Any] = field(default_factory=dict)
+    """Of a local folder: its card.json; empty: it has none."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -77,6 +83,10 @@ class Subject:
     def uri(self) -> str:
         """What it is called: of a version its number."""
         return self.asked if self.version is None else f"models:/{self.version.name}/{self.version.version}"
+
+    def why(self, what: str, otherwise: str) -> str:
+        """Why something is not known: because it cannot be seen from here, else `otherwise`."""
+        return self.unseen.get(what, otherwise)
 
     def file(self, name: str) -> Path | None:
         """A file of the record; None where it has none, or not the one that was kept."""
@@ -136,7 +146,7 @@ def _registered(model: str, folder: Path) -> Subject:
 
 def _local(model: str, folder: Path) -> Subject:
     place = download(model)  # of a folder: checked, and nothing fetched
-    found = Subject(model, read_info(place), folder=place)
+    found = Subject(model, read_info(place), folder=place, pulled=read_pulled(place), card=_card(place))
     try:
         if not store.exists():
             found.unseen["version"] = f"there is no registry in {store.tracking_uri()} yet"
@@ -148,10 +158,26 @@ def _local(model: str, folder: Path) -> Subject:
             if found.version is None:
                 found.unseen["version"] = f"{store.display(store.tracking_uri())} has no version with these weights"
     except UserError as error:
-        found.unseen["version"] = str(error)
+        found.unseen["version"] = f"{AWAY}: {error}"
+    if found.version is None:
+        away = found.unseen["version"].startswith(AWAY)
+        why = f"{AWAY}, which has it" if away else "the registry that has it is not the one that is asked here"
+        if found.pulled is not None:
+            found.unseen["run"] = found.unseen["record"] = why
+            if found.pulled["registry"] not in found.unseen["version"]:
+                found.unseen["version"] += f"; it was pulled from {found.pulled['registry']}"
+        elif away:
+            found.unseen["run"] = found.unseen["record"] = f"{AWAY}, which may have it"
     if found.record is None:
         _from_project(found, folder / "live")
     return found
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        return read_card(folder)
+    except UserError:
+        return {}
 
 
 def _complete(client: MlflowClient, found: Subject, into: Path) -> None:

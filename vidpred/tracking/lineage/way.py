@@ -5,76 +5,23 @@ In: a `Subject`. Out: hops in order, the first the weights, the last the sources
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
-
 import yaml
 
-from vidpred import workspace
-from vidpred.errors import UserError
 from vidpred.tracking import store
-from vidpred.tracking.lineage import machine
-from vidpred.tracking.lineage.record import CLIPS, PATCH, plain, read_rows, read_sources
-from vidpred.tracking.lineage.subject import Subject
+from vidpred.tracking.card import CARD
+from vidpred.tracking.lineage import machine, way_data
+from vidpred.tracking.lineage.hops import Hop, Way, of_record
+from vidpred.tracking.lineage.reading import read_yaml
+from vidpred.tracking.lineage.record import PATCH
+from vidpred.tracking.lineage.subject import AWAY, Subject
+from vidpred.tracking.pull import PULLED
 
 SHA_TAG = "vidpred.weights_sha256"
 
 
-@dataclass(frozen=True)
-class Hop:
-    """One step of the way."""
-
-    name: str
-    """weights, version, run, code, machine, params, sweep, split, data, sources."""
-    what: str
-    """In a line."""
-    hash: str = ""
-    hash_of: str = ""
-    """What the hash is of."""
-    known_from: tuple[str, ...] = ()
-    facts: dict[str, str] = field(default_factory=dict)
-    unseen: str = ""
-    """Why it cannot be seen from here; empty: it can."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file that frames were made of."""
-
-    name: str
-    sha256: str
-    licence: str
-    """`unknown` where none is told."""
-    clips: int
-    """Made of it."""
-    parts: str
-    """Of the split that they are in, such as `train`."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """All of it."""
-
-    model: str
-    hops: tuple[Hop, ...]
-    sources: tuple[Source, ...]
-    """Empty: not known from here one by one."""
-
-    def as_json(self) -> dict[str, Any]:
-        """In plain values."""
-        return asdict(self)
-
-
-MAIN = ("weights", "version", "run", "params", "split", "data", "sources")
-"""The way itself; the other hops stand beside the run."""
-
-
 def way(subject: Subject) -> Way:
     """The hops of a model."""
-    sources = _sources(subject)
+    sources = way_data.sources(subject)
     hops = [
         _weights(subject),
         _version(subject),
@@ -83,17 +30,11 @@ def way(subject: Subject) -> Way:
         _machine(subject),
         _sweep(subject),
         _params(subject),
-        _split(subject),
-        _data(subject),
-        _licences(subject, sources),
+        way_data.split(subject),
+        way_data.data(subject),
+        way_data.licences(subject, sources),
     ]
     return Way(subject.uri, tuple(hop for hop in hops if hop is not None), tuple(sources))
-
-
-def _of_record(subject: Subject) -> str:
-    if subject.live:
-        return "the project as it is now (no version keeps a record)"
-    return "the record on its run"
 
 
 def _weights(subject: Subject) -> Hop:
@@ -124,7 +65,7 @@ def _weights(subject: Subject) -> Hop:
 
 def _version(subject: Subject) -> Hop:
     if subject.version is None:
-        return Hop("version", "not registered", unseen=subject.unseen.get("version", "no version has these weights"))
+        return _pulled(subject)
     version, tags = subject.version, subject.tags
     called = f"models:/{version.name}/{version.version}"
     aliases = f" ({', '.join(subject.aliases)})" if subject.aliases else ""
@@ -139,10 +80,28 @@ def _version(subject: Subject) -> Hop:
     )  # fmt: skip
 
 
+def _pulled(subject: Subject) -> Hop:
+    """The version of a folder whose registry cannot be asked, or does not know it."""
+    told, why = subject.pulled, subject.unseen.get("version", "no version has these weights")
+    if told is None:
+        away = why.startswith(AWAY)
+        return Hop("version", "not known" if away else "not registered", unseen=why)
+    facts = {"registry": told["registry"], "pulled": f"as {told['asked']} at {told['at']}"}
+    judged = subject.card.get("test")
+    if judged:
+        bar = judged["baseline"]
+        facts["on test"] = ", ".join(
+            f"PD {judged['metrics'][name]['perceptual_distance']:.4g} of {name}"
+            for name in (subject.card["model"], bar)
+            if "perceptual_distance" in judged["metrics"].get(name, {})
+        )
+    known = (PULLED, *([CARD] if judged else []))
+    return Hop("version", told["model"], known_from=known, facts={k: v for k, v in facts.items() if v}, unseen=why)
+
+
 def _run(subject: Subject) -> Hop:
     if subject.run is None:
-        why = subject.unseen.get("run") or "its run is in the registry that has the version"
-        return Hop("run", "unknown", unseen=why)
+        return Hop("run", "unknown", unseen=subject.why("run", "its run is in the registry that has the version"))
     run, tags = subject.run, subject.run.data.tags
     facts = {"status": str(run.info.status)}
     if tags.get("vidpred.experiment"):
@@ -157,9 +116,8 @@ def _code(subject: Subject) -> Hop:
     code = (subject.record or {}).get("git") or {}
     commit = str(code.get("commit") or subject.tags.get("vidpred.git_commit", ""))
     if not commit:
-        return Hop(
-            "code", "unknown", unseen=subject.unseen.get("record", "there was no git commit when it was registered")
-        )
+        why = subject.why("record", "there was no git commit when it was registered")
+        return Hop("code", "unknown", unseen=why)
     changed = int(code.get("changed_count", 0))
     dirty = code.get("dirty", subject.tags.get("vidpred.git_dirty") == "true")
     what = f"commit {commit[:12]}" + (f" and {changed or 'some'} changed file{'s' * (changed != 1)}" if dirty else "")
@@ -171,7 +129,7 @@ def _code(subject: Subject) -> Hop:
         facts["patch"] = f"{PATCH}, sha256 {subject.tags['vidpred.patch_sha256']}"
     for stage, reasons in ((subject.record or {}).get("dvc", {}).get("stale") or {}).items():
         facts[f"{stage} was stale"] = "; ".join(reasons)
-    return Hop("code", what, commit, "git commit", (_of_record(subject) if code else "the version's tag",), facts)
+    return Hop("code", what, commit, "git commit", (of_record(subject) if code else "the version's tag",), facts)
 
 
 def _machine(subject: Subject) -> Hop:
@@ -179,12 +137,12 @@ def _machine(subject: Subject) -> Hop:
     trained = record.get("trained_on")
     if not trained:
         words = subject.tags.get("vidpred.hardware", "")
-        why = "" if words else "the training left no note of its machine here"
+        why = "" if words else subject.why("record", "the training left no note of its machine here")
         return Hop("machine", words or "unknown", known_from=("the version's tag",) if words else (), unseen=why)
     facts = {"versions": ", ".join(f"{name} {version}" for name, version in trained["versions"].items())}
     return Hop(
         "machine", machine.in_words(trained["hardware"]), record["files"].get("requirements.lock", ""),
-        "requirements.lock, sha256", (_of_record(subject),), facts,
+        "requirements.lock, sha256", (of_record(subject),), facts,
     )  # fmt: skip
 
 
@@ -198,14 +156,14 @@ def _sweep(subject: Subject) -> Hop | None:
     best = read_yaml(subject.file("best.yaml"))
     if best:
         facts["found"] = f"{best.get('model')}, {_inline(best.get('config'))}, {_inline(best.get('train'))}"
-    return Hop("sweep", "the sweep that chose the model", key, "key of stage tune", (_of_record(subject),), facts)
+    return Hop("sweep", "the sweep that chose the model", key, "key of stage tune", (of_record(subject),), facts)
 
 
 def _params(subject: Subject) -> Hop:
     params = read_yaml(subject.file("params.yaml"))
     if not params:
         trained = subject.info.get("params")
-        why = subject.unseen.get("record", "params.yaml was not kept")
+        why = subject.why("record", "params.yaml was not kept")
         if not trained:
             return Hop("params", "unknown", unseen=why)
         return Hop(
@@ -214,118 +172,9 @@ def _params(subject: Subject) -> Hop:
     assert subject.record is not None
     trained = subject.info.get("params") or params.get("train", {})
     return Hop(
-        "params", "params.yaml", subject.record["files"]["params.yaml"], "params.yaml, sha256", (_of_record(subject),),
+        "params", "params.yaml", subject.record["files"]["params.yaml"], "params.yaml, sha256", (of_record(subject),),
         {"source": str((params.get("fetch") or {}).get("source", "")), "train": _inline(trained)},
     )  # fmt: skip
-
-
-def _split(subject: Subject) -> Hop:
-    kind, sha256 = subject.tags.get("vidpred.split", ""), subject.tags.get("vidpred.split_sha256", "")
-    told = read_yaml(subject.file("split.json"))
-    facts = {}
-    for part in ("train", "val", "test"):
-        if told:
-            clips, groups, frames = (told.get(of, {}).get(part, 0) for of in ("clips", "groups", "frames"))
-            facts[part] = f"{clips:,} clips of {groups:,} groups, {frames:,} frames"
-    if not kind and not told:
-        return Hop("split", "unknown", unseen=subject.unseen.get("record", "no record tells of it"))
-    known = (("the version's tag",) if kind else ()) + ((_of_record(subject),) if told else ())
-    return Hop("split", f"by {kind or told.get('kind')}", sha256, "segments of all parts, sha256", known, facts)
-
-
-def _data(subject: Subject) -> Hop:
-    data_id = str(subject.info.get("data_id") or subject.tags.get("vidpred.data_id", ""))
-    told = (subject.record or {}).get("data", {})
-    known = [place for place, there in (
-        ("model.json", subject.info.get("data_id") == data_id),
-        ("the version's tag", subject.tags.get("vidpred.data_id") == data_id),
-        ("data/shards of this project", here(data_id) is not None),
-    ) if data_id and there]  # fmt: skip
-    facts = {}
-    what = "frames"
-    if told.get("clips") is not None:
-        what = f"{told['clips']:,} clips, {told['frames']:,} frames of {told['size']}"
-    if (subject.record or {}).get("ffmpeg"):
-        facts["ffmpeg"] = str((subject.record or {})["ffmpeg"])
-    why = "" if here(data_id) else "the frames themselves are not in this project's data/shards"
-    return Hop("data", what, data_id, "data_id, over the shards", tuple(known), facts, why)
-
-
-def _licences(subject: Subject, sources: list[Source]) -> Hop:
-    told = (subject.record or {}).get("data", {})
-    if sources:
-        counted = Counter(source.licence for source in sources)
-        known = _of_record(subject) if subject.file(CLIPS) else "data/shards of this project"
-        return Hop("sources", f"{len(sources):,} files", known_from=(known,), facts=_counts(counted))
-    if told.get("licences"):
-        return Hop(
-            "sources", f"{told['sources']:,} files", known_from=(_of_record(subject),), facts=_counts(told["licences"]),
-            unseen="too many to be kept one by one",
-        )  # fmt: skip
-    return Hop(
-        "sources", "unknown", unseen=subject.unseen.get("record", "neither the record nor data/shards tells of them")
-    )
-
-
-def _counts(counted: Mapping[str, int]) -> dict[str, str]:
-    return {name: f"{count:,} file{'s' * (count != 1)}" for name, count in Counter(counted).most_common()}
-
-
-def _sources(subject: Subject) -> list[Source]:
-    kept = subject.file(CLIPS)
-    rows = read_rows(kept) if kept else _rows_here(str(subject.info.get("data_id", "")))
-    found: dict[tuple[str, str], list[Mapping[str, str]]] = {}
-    for row in rows:
-        found.setdefault((row.get("source", ""), row.get("sha256", "")), []).append(row)
-    return [
-        Source(
-            name, sha256, clips[0].get("licence") or "unknown", len(clips),
-            " ".join(sorted({part for clip in clips for part in clip.get("part", "").split()})),
-        )
-        for (name, sha256), clips in sorted(found.items())
-    ]  # fmt: skip
-
-
-def _rows_here(data_id: str) -> list[dict[str, str]]:
-    folder = here(data_id)
-    if folder is None:
-        return []
-    return [
-        {"source": plain(str(row["name"])), "sha256": str(row["sha256"]), "licence": str(row["licence"] or "")}
-        for row in read_sources(folder)
-        if row["status"] == "kept"
-        for _ in range(row["clips"] or 1)
-    ]
-
-
-def here(data_id: str) -> Path | None:
-    """The project's shards, if they are those; without looking at every byte."""
-    try:
-        folder = workspace.find_root() / "data/shards"
-        told = yaml.safe_load((folder / "meta.json").read_text())["data_id"]
-    except (UserError, OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
-    return folder if data_id and told == data_id else None
-
-
-class _WithoutAliases(yaml.SafeLoader):
-    """A few lines of YAML with aliases of aliases unfold to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def read_yaml(path: Path | None) -> dict[str, Any]:
-    """A mapping from a YAML or JSON file of a record; empty where there is none that can be read."""
-    if path is None:
-        return {}
-    try:
-        found = yaml.load(path.read_text(), Loader=_WithoutAliases)  # noqa: S506 - a SafeLoader
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _inline(value: object) -> str:
