@@ -33,9 +33,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_shows_the_model_beside_the_baselines(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shows_the_model_beside_the_baselines(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VIDPRED_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
     (project / "results/register").mkdir()
-    receipt = {"name": "vidpred", "alias": "champion", "reason": "there was none before"}
+    receipt = {"name": "vidpred", "alias": "champion", "reason": "", "identity": "01", "weights_sha256": "23"}
     (project / "results/register/receipt.json").write_text(json.dumps(receipt))
     (project / "models/trained").mkdir(parents=True)
     show_summary()
@@ -48,7 +52,8 @@ def test_shows_the_model_beside_the_baselines(project: Path, capsys: pytest.Capt
         "+60.8 %",
         "+58.0 to +63.0 %",
         "beats copy_last",
-        "models:/vidpred@champion",
+        "not registered: ",
+        "`vidpred register --if-missing`",
         "models/trained",
     ):
         assert text in shown, text

@@ -57,6 +57,7 @@ def test_everything_works_where_it_is_now(filled: Path, tmp_path: Path, monkeypa
 
 def test_a_copy_has_its_own_files(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = use(Path(shutil.copytree(filled, tmp_path / "copy")), monkeypatch)
+    assert store.follow()
     (weights,) = [path for path in (there / "mlartifacts").rglob(WEIGHTS) if "registered" in str(path)][:1]
     shutil.rmtree(weights.parents[1])
     assert any(finding.hop == "weights" for version in "12" for finding in check(f"models:/vidpred/{version}").findings)

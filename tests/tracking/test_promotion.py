@@ -169,7 +169,7 @@ def test_rollback_passes_over_what_was_deleted(project: Project, caplog: pytest.
         project.register(good)
     store.connect().delete_model_version("vidpred", "2")
     assert rollback("vidpred") == ("3", "1")
-    assert "versions 2 of vidpred were champion once, and have been deleted" in caplog.text
+    assert "version 2 of vidpred was champion once, and deleted since" in caplog.text
 
 
 def test_alias_that_was_moved_by_hand_is_respected_and_told(project: Project, caplog: pytest.LogCaptureFixture) -> None:

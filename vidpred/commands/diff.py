@@ -38,6 +38,10 @@ def diff(one: str, other: str, *, as_json: bool, html: Path | None) -> None:
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
         return
+    if found.same:
+        names = " and ".join(dict.fromkeys((one, other, *found.models)))
+        typer.echo(printable(f"one and the same model: {names}"))
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)

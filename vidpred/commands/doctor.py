@@ -184,8 +184,9 @@ def _mlflow(root: Path | None) -> Iterator[Finding]:
     from vidpred.tracking import own, store
     from vidpred.tracking.receipt import RECEIPT, has_files, read_receipt, standing
 
-    if root is None and not os.environ.get("MLFLOW_TRACKING_URI"):
-        yield Finding("ok", "MLflow", "no store outside a project, unless MLFLOW_TRACKING_URI names a server")
+    if root is None and not (os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get("VIDPRED_HOME")):
+        told = "no store outside a project, unless MLFLOW_TRACKING_URI names a server, or VIDPRED_HOME one of yours"
+        yield Finding("ok", "MLflow", told)
         return
     uri = store.tracking_uri()
     receipt = read_receipt(root) if root else None

@@ -73,7 +73,12 @@ def verify(
 def reproduce(
     model: Model,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before its code is run.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run; run nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be run, with all that is laid over the commit as a diff; run nothing."
+        ),
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the worktree, to look at what came out.")] = False,
     evaluate: Annotated[
         bool, typer.Option("--evaluate/--no-evaluate", help="Judge it on test too, and compare the figures.")
@@ -90,7 +95,9 @@ def reproduce(
             "--trust-registry", help="Run code and parameters that a registry other than the project's own has kept."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON, for programs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The outcome, or with --dry-run the plan, as JSON, for programs.")
+    ] = False,
 ) -> None:
     """Make a model again from its commit, parameters and data, elsewhere; exit code 1 if its weights differ."""
     from vidpred.commands.reproduce import reproduce as again

@@ -44,6 +44,7 @@ def reproduce(
         for name, (then, now) in differs.items():
             notes.print(Text.assemble(("differs  ", "yellow"), f"{name}: then {printable(then)}, here {now}"))
         if dry_run:
+            _show(what, as_json=as_json)
             return 0
         if not yes:
             if not sys.stdin.isatty():
@@ -61,6 +62,17 @@ def reproduce(
     return 0 if outcome.same else 1
 
 
+def _show(what: Plan, *, as_json: bool) -> None:
+    """All that would be laid over the commit: whoever is to trust it has to see it."""
+    if as_json:
+        typer.echo(json.dumps(what.as_json(), indent=2))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for line in what.changes.splitlines():
+        console.print(Text("\t".join(printable(part) for part in line.split("\t")), styles.get(line[:1], "")))
+
+
 def _told(what: Plan) -> list[Text]:
     lines = [_line("commit", what.commit)]
     if what.changed:
@@ -71,6 +83,10 @@ def _told(what: Plan) -> list[Text]:
     ]
     if len(what.params) > _NAMED:
         lines.append(_line("params", f"and {len(what.params) - _NAMED} more"))
+    if not what.params:
+        lines.append(_line("params", "params.yaml as in the commit"))
+    if what.kept:
+        lines.append(_line("record", f"{', '.join(what.kept)} as it was"))
     if what.restored:
         lines.append(_line("data", f"{', '.join(what.restored)} from DVC's cache"))
     if what.pulled:

@@ -210,7 +210,8 @@ def roll_back(client: MlflowClient, name: str, *, why: str, by: str) -> tuple[st
     there = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
     gone = [number for number in earlier if number not in there]
     if gone:
-        log.warning("versions %s of %s were champion once, and have been deleted", ", ".join(gone), name)
+        were = f"version {gone[0]} of {name} was" if len(gone) == 1 else f"versions {', '.join(gone)} of {name} were"
+        log.warning("%s champion once, and deleted since", were)
     left = [there[number] for number in earlier if number in there]
     if not left:
         now_is = f"version {was} is the first champion" if was else "there has been no champion"

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 TRAINED = "models/trained"
 """What `train` leaves there."""
+MEND = "`dvc repro train` brings it back (with --force where DVC takes it for unchanged)"
+"""What to do about a project's own model that is damaged."""
 GET_MODEL = "run `dvc pull` if it was shared, or `make repro`, which makes it"
 """How a project's own model comes into a fresh clone."""
 
@@ -239,10 +241,17 @@ def _project() -> Path | None:
 
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
-        own = _is_own(folder)
-        raise UserError(f"{folder} is not here: {GET_MODEL}" if own else f"{folder} is no folder: give {FORMS}")
+        if _is_own(folder):
+            raise UserError(f"{folder} is not here: {GET_MODEL}")
+        outside = "" if folder.is_absolute() or _project() else "cd into the project that has it, or "
+        raise UserError(f"{folder} is no folder: {outside}give {FORMS}")
     found = folder / ARTIFACTS if not (folder / INFO).is_file() and (folder / ARTIFACTS / INFO).is_file() else folder
-    _check(found, str(folder))
+    try:
+        _check(found, str(folder))
+    except UserError as error:
+        if not _is_own(folder):
+            raise
+        raise UserError(f"{error}: {MEND}") from None
     return found
 
 

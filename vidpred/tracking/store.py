@@ -98,8 +98,11 @@ def follow() -> str:
 def _home() -> Path:
     try:
         return workspace.home()
-    except UserError as error:
-        raise UserError(f"no MLflow store: set MLFLOW_TRACKING_URI to a server, or VIDPRED_HOME ({error})") from None
+    except UserError:
+        raise UserError(
+            f"no registry is known in {Path.cwd()}: cd into the project that has it, or set MLFLOW_TRACKING_URI to a "
+            "server, or VIDPRED_HOME to a project's runs/"
+        ) from None
 
 
 def set_defaults(*, patience_seconds: int = 5) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.tracking.conftest import Project
 from tests.tracking.lineage.conftest import git
 from vidpred import workspace
+from vidpred.commands.reproduce import reproduce
 from vidpred.errors import UserError
 from vidpred.tracking import store
 from vidpred.tracking.lineage import reading, record
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.usefixtures("home"),
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:mlflow\..*"),
 ]
+CHAMPION = "models:/vidpred@champion"
 
 
 def tags(number: str = "1") -> dict[str, str]:
@@ -72,6 +74,36 @@ def test_changed_code_is_kept_without_what_may_be_secret(checkout: Project) -> N
     assert not {"PASSWORD", "password", "depth", "steps"} & set(text.replace("=", " ").split())
     git(folder, "checkout", "--", ".")
     git(folder, "apply", "--check", str(_copy(folder, text)))
+
+
+def test_a_dry_run_shows_all_that_would_be_laid_over_the_commit(
+    checkout: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = checkout.folder
+    (folder / "vidpred/net.py").write_text("width = 16\n")
+    (folder / "params.yaml").write_text((folder / "params.yaml").read_text().replace("20", "40"))
+    (folder / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  train:\n    cmd: python -m stages.train\n    outs:\n    - path: models/trained\n"
+    )
+    checkout.register()
+    arguments = {"yes": False, "dry_run": True, "keep": False, "evaluate": False, "pull": False, "trust": False}
+    assert reproduce(CHAMPION, **arguments, as_json=False) == 0
+    shown = capsys.readouterr()
+    assert "train.steps: 40 instead of the commit's 20" in shown.err
+    assert "vidpred/net.py changed since the commit" in shown.err
+    for line in (
+        "-width = 8",
+        "+width = 16",
+        "-train: {model: conv2d, steps: 20}",
+        "+train: {model: conv2d, steps: 40}",
+    ):
+        assert line in shown.out.splitlines()
+    assert reproduce(CHAMPION, **arguments, as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["params"] == {"train.steps": ["20", "40"]}
+    assert "+width = 16" in told["changes"]
+    git(folder, "checkout", "--", ".")
+    git(folder, "apply", "--check", str(_copy(folder, told["changes"])))
 
 
 def _copy(folder: Path, text: str) -> Path:

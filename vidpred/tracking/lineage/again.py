@@ -6,10 +6,11 @@ may be the reason; the figures on test beside those of then. The user's checkout
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ class Plan:
     warnings: tuple[str, ...] = ()
     threads: int | None = None
     """That the training had, where params.yaml leaves them open and this machine would take others."""
+    kept: tuple[str, ...] = ()
+    """Outputs that come from the record."""
+    changes: str = ""
+    """All that is laid over the commit, as a unified diff: the patch of the code, params.yaml, dvc.yaml."""
+
+    def as_json(self) -> dict[str, Any]:
+        """In plain values."""
+        return asdict(self) | {"root": str(self.root)}
 
 
 @dataclass
@@ -115,6 +124,8 @@ def plan(subject: Subject, *, evaluate: bool, pull: bool) -> Plan:
         stages={name: str(pipeline[name].get("cmd", "")) for name in pipeline if name in needs.stages},
         warnings=tuple(_warnings(record)),
         threads=_threads(subject),
+        kept=tuple(dict.fromkeys(needs.kept)),
+        changes=_changes(root, record["git"], subject),
     )
 
 
@@ -155,12 +166,28 @@ def _whole(cache: Path, md5: str) -> bool:
     )
 
 
+def _committed(root: Path, code: Mapping[str, Any], name: str) -> bytes:
+    return git.run(root, "show", f"{code['commit']}:{code['prefix']}{name}") or b""
+
+
+def _changes(root: Path, code: Mapping[str, Any], subject: Subject) -> str:
+    """What is laid over the commit and decides what is run, as text."""
+    patch = subject.file(PATCH)
+    parts = [patch.read_text("utf-8", "replace")] if patch else []
+    for name in _ALWAYS:
+        kept = subject.file(name)
+        assert kept is not None, name
+        sides = [content.decode("utf-8", "replace") for content in (_committed(root, code, name), kept.read_bytes())]
+        lines = difflib.unified_diff(*(side.splitlines() for side in sides), f"a/{name}", f"b/{name}", lineterm="")
+        parts.append("".join(f"{line}\n" for line in lines))
+    return "".join(parts)
+
+
 def _changed_params(root: Path, code: Mapping[str, Any], subject: Subject) -> dict[str, tuple[str, str]]:
     from vidpred.tracking.entries import flat
 
-    committed = git.run(root, "show", f"{code['commit']}:{code['prefix']}params.yaml")
     try:
-        before = flat(yaml.safe_load(committed or b"") or {})
+        before = flat(yaml.safe_load(_committed(root, code, "params.yaml")) or {})
     except (yaml.YAMLError, AttributeError):
         before = {}
     after = flat(read_yaml(subject.file("params.yaml")))

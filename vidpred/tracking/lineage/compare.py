@@ -19,7 +19,7 @@ from vidpred.tracking import store
 from vidpred.tracking.entries import flat
 from vidpred.tracking.lineage.reading import read_rows, read_yaml
 from vidpred.tracking.lineage.record import CLIPS, WINDOWS
-from vidpred.tracking.lineage.subject import Subject
+from vidpred.tracking.lineage.subject import Subject, identity_of
 from vidpred.training.figures import FURTHER_HIGHER_IS_BETTER, FURTHER_UNITS, HIGHER_IS_BETTER, UNITS
 
 Pair = tuple[str, str]
@@ -58,6 +58,8 @@ class Comparison:
     """Of two models."""
 
     models: Pair
+    same: bool = False
+    """Whether both are one model: weights, name, config and task."""
     identity: dict[str, Pair] = field(default_factory=dict)
     """Weights, commit, data and the like, where they differ."""
     params: dict[str, Pair] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def compare(one: Subject, other: Subject, *, pictures: bool) -> Comparison:
         other: The second: differences are its minus the first's.
         pictures: Whether to fetch them.
     """
-    found = Comparison((one.uri, other.uri))
+    found = Comparison((one.uri, other.uri), same=_same(one, other))
     _identity(found, one, other)
     sides = [read_yaml(subject.file("params.yaml")) for subject in (one, other)]
     if all(sides):
@@ -106,6 +108,11 @@ def compare(one: Subject, other: Subject, *, pictures: bool) -> Comparison:
     if pictures:
         _pictures(found, one, other)
     return found
+
+
+def _same(one: Subject, other: Subject) -> bool:
+    identities = [identity_of(subject.info) if subject.info else "" for subject in (one, other)]
+    return identities[0] == identities[1] != ""
 
 
 def _differ(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, Pair]:
