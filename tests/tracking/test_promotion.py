@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -170,6 +171,17 @@ def test_rollback_passes_over_what_was_deleted(project: Project, caplog: pytest.
     store.connect().delete_model_version("vidpred", "2")
     assert rollback("vidpred") == ("3", "1")
     assert "version 2 of vidpred was champion once, and deleted since" in caplog.text
+
+
+def test_rollback_passes_over_what_cannot_be_used(
+    project: Project, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for good in (0.3, 0.6, 0.9):
+        project.register(good)
+    source = str(store.connect().get_model_version("vidpred", "2").source)
+    shutil.rmtree(home / "mlartifacts" / source.partition("/mlartifacts/")[2])
+    assert rollback("vidpred") == ("3", "1")
+    assert "version 2 of vidpred is passed over" in caplog.text
 
 
 def test_alias_that_was_moved_by_hand_is_respected_and_told(project: Project, caplog: pytest.LogCaptureFixture) -> None:

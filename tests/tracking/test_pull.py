@@ -95,3 +95,9 @@ def test_copy_in_the_cache_that_is_damaged_is_fetched_again(home: Path, project:
     for cached in (home / "downloads").rglob("model.safetensors"):
         cached.write_bytes(b"damaged")
     assert pull(CHAMPION, tmp_path / "two").anew
+
+
+def test_a_place_that_cannot_be_written_is_one_line(project: Project) -> None:
+    project.register()
+    with pytest.raises(UserError, match=r"/proc/mine cannot be written .*: give another folder with --output"):
+        pull(CHAMPION, Path("/proc/mine"))

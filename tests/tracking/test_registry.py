@@ -273,8 +273,8 @@ def test_what_is_not_there_is_told_in_one_line(project: Project) -> None:
     project.register()
     for uri, told in {
         "models:/nothing@champion": r"it has vidpred; run `vidpred register`",
-        "models:/vidpred@best": r"vidpred has versions 1, aliases champion; give for instance models:/vidpred/1",
-        "models:/vidpred/7": r"vidpred has versions 1, aliases champion",
+        "models:/vidpred@best": r"vidpred has version 1, aliases champion; give for instance models:/vidpred/1",
+        "models:/vidpred/7": r"vidpred has version 1, aliases champion",
         "models:/vidpred": r"names no model: give models:/NAME@ALIAS",
         "runs:/0123/model": r"is not in sqlite",
         "no/such/folder": r"no/such/folder is no folder: give models:/NAME@ALIAS",
@@ -305,10 +305,10 @@ def test_what_only_the_receipt_tells_of_is_to_be_registered(
     monkeypatch.chdir(tmp_path / "sub")
     workspace.write_json(tmp_path / "results/register/receipt.json", receipt)
     client = store.connect()
-    with pytest.raises(UserError, match=r"has versions 1, aliases champion; give for instance models:/vidpred/1$"):
+    with pytest.raises(UserError, match=r"has version 1, aliases champion; give for instance models:/vidpred/1$"):
         registry.download("models:/vidpred/2")  # whatever that was: the registry has what the receipt tells of
     client.delete_registered_model_alias("vidpred", "champion")
-    with pytest.raises(UserError, match=r"versions 1, no aliases; .*receipt\.json tells of .*run `vidpred register`$"):
+    with pytest.raises(UserError, match=r"version 1, no aliases; .*receipt\.json tells of .*run `vidpred register`$"):
         registry.download("models:/vidpred@champion")
     with pytest.raises(UserError, match=r"give for instance models:/vidpred/1$"):
         registry.download("models:/vidpred@best")

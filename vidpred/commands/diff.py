@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vidpred import __version__
-from vidpred.commands.explain import printable
+from vidpred.commands.explain import printable, write_page
 from vidpred.tracking.lineage.compare import Comparison, Figure, Pair, compare
 from vidpred.tracking.lineage.subject import opened
-from vidpred.workspace import atomic
 
 _NAMED = 8
 """Sources named; the others are counted."""
@@ -33,8 +32,7 @@ def diff(one: str, other: str, *, as_json: bool, html: Path | None) -> None:
     with opened(one) as first, opened(other) as second:
         found = compare(first, second, pictures=html is not None)
     if html is not None:
-        with atomic(html) as part:
-            part.write_text(page(found), encoding="utf-8")
+        write_page(html, page(found))
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
         return

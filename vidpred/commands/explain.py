@@ -15,6 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from vidpred import __version__
+from vidpred.errors import UserError
 from vidpred.tracking.lineage.hops import MAIN, Hop, Source, Way
 from vidpred.tracking.lineage.subject import opened
 from vidpred.tracking.lineage.way import way
@@ -35,8 +36,7 @@ def explain(model: str, *, as_json: bool, html: Path | None, every: bool) -> Non
         found = way(subject)
         damaged = list(subject.damaged)
     if html is not None:
-        with atomic(html) as part:
-            part.write_text(page(found, damaged, every=every), encoding="utf-8")
+        write_page(html, page(found, damaged, every=every))
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
         return
@@ -50,6 +50,19 @@ def explain(model: str, *, as_json: bool, html: Path | None, every: bool) -> Non
         )
     if html is not None:
         console.print(f"{html} is the page", markup=False)
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes it whole or not at all.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        with atomic(path) as part:
+            part.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): give another file with --html") from None
 
 
 def printable(text: object) -> str:

@@ -12,12 +12,13 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from vidpred.errors import UserError
+from vidpred.tracking.store import StoreError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -194,8 +195,17 @@ def challenge(client: MlflowClient, version: ModelVersion, *, wanted: bool) -> N
         _drop(client, version, CHALLENGER)
 
 
-def roll_back(client: MlflowClient, name: str, *, why: str, by: str) -> tuple[str | None, str]:
+def roll_back(
+    client: MlflowClient, name: str, *, why: str, by: str, usable: Callable[[ModelVersion], None]
+) -> tuple[str | None, str]:
     """Makes the champion before the present one champion again.
+
+    Args:
+        client: Of the store.
+        name: Of the registered model.
+        why: In words, if told.
+        by: Of a person.
+        usable: Raises a `UserError` for a version that cannot be used, which is passed over.
 
     Returns:
         Number of the version that was champion, if there was one, and of the one that is.
@@ -212,11 +222,20 @@ def roll_back(client: MlflowClient, name: str, *, why: str, by: str) -> tuple[st
     if gone:
         were = f"version {gone[0]} of {name} was" if len(gone) == 1 else f"versions {', '.join(gone)} of {name} were"
         log.warning("%s champion once, and deleted since", were)
-    left = [there[number] for number in earlier if number in there]
-    if not left:
+    target = None
+    for number in reversed([number for number in earlier if number in there]):
+        try:
+            usable(there[number])
+        except StoreError:
+            raise
+        except UserError as error:
+            log.warning("version %s of %s is passed over: %s", number, name, error)
+            continue
+        target = there[number]
+        break
+    if target is None:
         now_is = f"version {was} is the first champion" if was else "there has been no champion"
-        raise UserError(f"models:/{name} cannot be rolled back: {now_is} that is known")
-    target = left[-1]
+        raise UserError(f"models:/{name} cannot be rolled back: {now_is} that is known and can be used")
     crown(client, target, how="rollback", why=why, by=by, moves=moves, before=was)
     if was is not None:
         reason = f"rolled back to version {target.version} by {by} on {now()}" + (f": {why}" if why else "")

@@ -200,7 +200,7 @@ def _instead(client: MlflowClient, model: str) -> str:
         unregistered = _only_in_receipt(client, parts["name"], parts["alias"])
         versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{parts['name']}'"))
         aliases = registered[parts["name"]].aliases
-    listed = f"versions {', '.join(map(str, versions))}" if versions else "no versions"
+    listed = f"version{'s' * (len(versions) != 1)} {', '.join(map(str, versions))}" if versions else "no versions"
     named = f", aliases {', '.join(sorted(aliases))}" if aliases else ", no aliases"
     hint = "" if not versions else f"; give for instance models:/{parts['name']}/{versions[-1]}"
     if unregistered:

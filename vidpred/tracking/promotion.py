@@ -76,6 +76,7 @@ def promote(model: str, *, judge: Callable[[Path], Bench] | None = None, reason:
     """
     if judge is None and not reason.strip():
         raise UserError("--force overrules the gate: say why, with --reason")
+    store.set_defaults(patience_seconds=_PATIENCE_SECONDS)  # the first to say it is heard
     found = resolve(model)
     if found.name is None or found.version is None:
         raise UserError(f"{model} is no registered version: give models:/NAME/VERSION or models:/NAME@ALIAS")
@@ -87,8 +88,7 @@ def promote(model: str, *, judge: Callable[[Path], Bench] | None = None, reason:
         before = None if present is None else str(present.version)
         if before == found.version:
             return Outcome(uri, True, None, "it is the champion already")
-        folder = bring(found.source, uri)
-        load_model(folder)  # a champion that cannot be loaded is of no use, whoever wants it
+        _usable(client)(version)
         if judge is None:
             decision = Decision(CHAMPION, f"it was made champion by {who()}, not by the gate: {reason.strip()}")
             crown(client, version, how="forced", why=reason.strip(), by=who(), moves=moves, before=before)
@@ -117,7 +117,17 @@ def rollback(name: str, *, reason: str = "") -> tuple[str | None, str]:
         raise UserError(f"{name} cannot be rolled back: there is no registry in {store.tracking_uri()} yet")
     client = store.connect(patience_seconds=_PATIENCE_SECONDS)
     with alone(), store.explained(f"{name} was not rolled back"):
-        return roll_back(client, name, why=reason.strip(), by=who())
+        return roll_back(client, name, why=reason.strip(), by=who(), usable=_usable(client))
+
+
+def _usable(client: MlflowClient) -> Callable[[ModelVersion], None]:
+    """A check whether a version can be loaded: a champion that cannot is of no use, whoever wants it."""
+
+    def check(version: ModelVersion) -> None:
+        source = str(client.get_model_version_download_uri(version.name, version.version))
+        load_model(bring(source, f"models:/{version.name}/{version.version}"))
+
+    return check
 
 
 @contextmanager

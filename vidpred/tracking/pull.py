@@ -19,7 +19,7 @@ from vidpred.models.files import INFO, WEIGHTS, load_model
 from vidpred.tracking import store
 from vidpred.tracking.aliases import now
 from vidpred.tracking.card import CARD_FILES
-from vidpred.tracking.download import FORMS, bring, is_uri, resolve
+from vidpred.tracking.download import FORMS, Found, bring, is_uri, resolve
 
 PULLED: Final = "pulled.json"
 """In the folder: from where, which version, when, and the sha256 of each file."""
@@ -54,6 +54,14 @@ def pull(model: str, out: Path | None = None) -> Pulled:
     source = bring(found.source, model)
     folder = out or Path(f"{found.name}-{found.version}" if found.name else re.sub(r"\W+", "-", model).strip("-"))
     before = _replaceable(folder)
+    try:
+        return _copied(source, folder, before, found=found, model=model)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror}): give another folder with --output") from None
+
+
+def _copied(source: Path, folder: Path, before: Mapping[str, Any] | None, *, found: Found, model: str) -> Pulled:
+    """Puts what was fetched in the folder, if it is not there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         part = Path(temporary) / "model"
@@ -73,7 +81,7 @@ def pull(model: str, out: Path | None = None) -> Pulled:
             "at": now(),
         }
         if before is not None and _same(before, told) and _intact(folder, before["files"]):
-            return Pulled(folder, before, False)
+            return Pulled(folder, dict(before), False)
         workspace.write_json(part / PULLED, told)
         _put(part, folder)
     return Pulled(folder, told, True)

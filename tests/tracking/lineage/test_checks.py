@@ -110,7 +110,7 @@ def test_a_registry_that_is_gone_altogether(home: Path) -> None:
 
 
 def test_a_model_that_nothing_tells_of() -> None:
-    with pytest.raises(UserError, match="vidpred has versions 1"):
+    with pytest.raises(UserError, match="vidpred has version 1"):
         check("models:/vidpred/7")
 
 

@@ -272,7 +272,7 @@ def reproduce(subject: Subject, what: Plan, *, keep: bool) -> Outcome:
 
 
 def _prepare(subject: Subject, what: Plan, project: Path) -> None:
-    files = {path: file for name in (*_ALWAYS, dvc.LOCK) if (file := subject.file(name)) for path in (name,)}
+    files = {name: file for name in (*_ALWAYS, dvc.LOCK) if (file := subject.file(name))}
     for path, name in _KEPT_AS.items():
         kept = subject.file(name)
         if kept is not None and path.startswith("results/") and path != "results/evaluate/metrics.json":

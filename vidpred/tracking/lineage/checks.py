@@ -70,7 +70,7 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
             raise
         # the receipt says below what is missing
         report.unseen.append(str(error))
-    if receipt is not None:
+    if receipt is not None and receipt["identity"]:
         try:
             check_receipt(report, receipt)
         except store.StoreError as error:

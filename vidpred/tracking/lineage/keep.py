@@ -9,7 +9,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from vidpred import workspace
@@ -83,9 +83,10 @@ def keep(
 
 def _send(client: MlflowClient, version: ModelVersion, told: Mapping[str, Any], folder: Path) -> None:
     kept, sha256 = f"lineage/{told['identity'][:12]}", workspace.file_sha256(folder / RECORD)
-    if version.tags.get(RECORD_TAG) == sha256:
-        return
     run_id = str(version.run_id)
+    there = {PurePosixPath(file.path).name for file in client.list_artifacts(run_id, kept)}
+    if version.tags.get(RECORD_TAG) == sha256 and RECORD in there:
+        return
     client.log_artifacts(run_id, str(folder), kept)
     tags = tags_of(told, _sweep_run(client, told))
     on_run = tags | {

@@ -34,6 +34,8 @@ def repair(receipt: Mapping[str, Any]) -> str:
         UserError: the registry has it, its files are nowhere, or the stage fails. The receipt is as it was then.
     """
     root = workspace.find_root()
+    if not receipt["identity"]:
+        return str(receipt["reason"])
     if not lost(receipt):
         return f"the registry has the version that {RECEIPT} tells of: nothing is registered"
     missing = [path for path in _NEEDED if not (root / path).exists()]
