@@ -106,8 +106,8 @@ def test_files_that_are_gone_are_put_back(project: Project, home: Path) -> None:
 class Judged:
     """A project with a receipt and figures, in which the stage `register` is a command of the test."""
 
-    def __init__(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.project, self.folder = project, project.folder
+    def __init__(self, project: Project, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.home = project.folder, home
         for name in ("params.yaml", "dvc.yaml"):
             (self.folder / name).write_text("")
         monkeypatch.chdir(self.folder)
@@ -128,8 +128,8 @@ class Judged:
 
 
 @pytest.fixture
-def judged(project: Project, monkeypatch: pytest.MonkeyPatch) -> Judged:
-    return Judged(project, monkeypatch)
+def judged(project: Project, home: Path, monkeypatch: pytest.MonkeyPatch) -> Judged:
+    return Judged(project, home, monkeypatch)
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def register(
             with _card_folder(card, pictures) as folder:
                 if version is None:
                     version = _create(client, run, model_folder, info, name=name, bench=bench, tags=tags, card=folder)
-                elif not has_files(version.source):
+                elif not has_files(str(version.source)):
                     _put_back(client, version, model_folder, info, bench=bench, card=folder)
                 elif version.tags.get(CARD_TAG) != tags[CARD_TAG]:  # judged anew
                     _replace_card(client, version, folder)
@@ -108,7 +108,7 @@ def register(
                 client.update_model_version(name, version.version, as_markdown(card))
         for tag in (tag for tag in tags if version.tags.get(tag) != tags[tag]):  # judged anew since it was made
             client.set_model_version_tag(name, version.version, tag, tags[tag])
-        client.set_tag(version.run_id, registered_tag(identity), f"models:/{name}/{version.version}")
+        client.set_tag(str(version.run_id), registered_tag(identity), f"models:/{name}/{version.version}")
         keep(
             client, version, info=info, identity=identity, run_key=run_key,
             split_sha256=tags["vidpred.split_sha256"], shards=bench.shards,

@@ -177,8 +177,11 @@ def _changes(root: Path, code: Mapping[str, Any], subject: Subject) -> str:
     for name in _ALWAYS:
         kept = subject.file(name)
         assert kept is not None, name
-        sides = [content.decode("utf-8", "replace") for content in (_committed(root, code, name), kept.read_bytes())]
-        lines = difflib.unified_diff(*(side.splitlines() for side in sides), f"a/{name}", f"b/{name}", lineterm="")
+        before, after = (
+            content.decode("utf-8", "replace").splitlines()
+            for content in (_committed(root, code, name), kept.read_bytes())
+        )
+        lines = difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="")
         parts.append("".join(f"{line}\n" for line in lines))
     return "".join(parts)
 

@@ -252,8 +252,11 @@ def _from_project(found: Subject, into: Path) -> None:
     assert found.folder is not None
     try:
         root = workspace.find_root()
-        if found.folder.resolve() != (root / TRAINED).resolve():
-            return
+    except UserError:
+        return
+    if found.folder.resolve() != (root / TRAINED).resolve():
+        return
+    try:
         shards = Shards(root / "data/shards")
         if shards.data_id != found.info.get("data_id"):
             return
