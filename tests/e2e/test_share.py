@@ -46,3 +46,13 @@ def test_a_second_clone_pulls_and_runs_nothing(project: Project, s3: str, tmp_pa
     assert "Running stage" not in told
     assert (second.folder / "report/index.html").read_bytes() == (project.folder / "report/index.html").read_bytes()
     assert not (second.folder / "runs/train").exists()
+
+    # files have come, the registry has not: a receipt is none
+    told = second.run("vidpred", "summary")
+    assert "not registered: " in told
+    assert "@champion" not in told
+    assert "vidpred/1" not in second.run("vidpred", "models", "--registry")
+    second.run("vidpred", "register", "--if-missing")
+    assert "models:/vidpred/1" in second.run("vidpred", "register", "--if-missing")
+    assert "not registered" not in second.run("vidpred", "summary")
+    assert "up to date" in second.run("dvc", "status", **CREDENTIALS)
