@@ -23,13 +23,14 @@ from vidpred.tracking.lineage.record import RECORD
 from vidpred.tracking.lineage.subject import Subject, identity_of, opened
 from vidpred.tracking.lineage.way import SHA_TAG
 from vidpred.tracking.pull import read_pulled
-from vidpred.tracking.receipt import IDENTITY_TAG, RECEIPT, Standing, find, read_receipt, standing
+from vidpred.tracking.receipt import IDENTITY_TAG, RECEIPT, Standing, find, has_files, read_receipt, standing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 DECISION_TAG = "vidpred.decision"
+PUT_BACK = "bring them back, or let `vidpred register` put them back in the project that made the model"
 AGAIN = "`vidpred register` makes it again from models/trained"
 
 
@@ -115,7 +116,13 @@ def _asked(receipt: Mapping[str, Any]) -> Standing:
 def check_receipt(report: Report, receipt: Mapping[str, Any]) -> None:
     """Whether the registry has what the receipt tells of, with the alias that it was given."""
     name, alias = str(receipt["name"]), receipt["alias"]
-    if lost(receipt):
+    found = _asked(receipt)
+    uri = f"models:/{name}/{found.version}"
+    if found.state == "hollow":
+        if uri != report.model:  # else it is told already
+            report.add("version", f"the files of {uri}, which {RECEIPT} tells of, are gone", PUT_BACK)
+        return
+    if found.state != "here":
         report.add(
             "version",
             f"{store.display(store.tracking_uri())} has no version of {name} with weights "
@@ -206,6 +213,9 @@ def _weights(report: Report, subject: Subject) -> None:
         if wanted and wanted != found:
             report.add("weights", f"the tag of {subject.uri} tells of other weights, {wanted[:12]}", AGAIN)
     if not subject.source:
+        return
+    if not has_files(subject.source):
+        report.add("weights", f"the files of {subject.uri} are gone from {store.display(subject.source)}", PUT_BACK)
         return
     with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary:
         folder = Path(temporary)
