@@ -205,8 +205,8 @@ def _mlflow(root: Path | None) -> Iterator[Finding]:
                     "warn",
                     "registry",
                     f"models:/{one.name}/{one.number} has lost its files, which were in {own.local(one.source)}: bring "
-                    f"{store.artifact_root().name}/ along with {store.own_file().name}; `vidpred register` puts back those "
-                    "of models/trained",
+                    f"{store.artifact_root().name}/ along with {store.own_file().name}; `vidpred register` puts back "
+                    "those of models/trained",
                 )
     if receipt is None:
         if root and (root / RECEIPT).is_file():
