@@ -57,7 +57,7 @@ def test_it_tells_what_the_folder_knows_and_that_the_registry_is_away(away: Path
     assert found["data"].hash == project.shards.data_id
     assert found["sources"].what == "30 files"
     for name in ("run", "code", "machine", "params", "split", "sources"):
-        assert found[name].unseen == "the registry cannot be reached, which has it", name
+        assert found[name].unseen == "it is in the registry, which cannot be reached", name
 
 
 def test_explained_in_words(away: Path, capsys: pytest.CaptureFixture[str]) -> None:

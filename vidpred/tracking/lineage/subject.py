@@ -161,13 +161,17 @@ def _local(model: str, folder: Path) -> Subject:
         found.unseen["version"] = f"{AWAY}: {error}"
     if found.version is None:
         away = found.unseen["version"].startswith(AWAY)
-        why = f"{AWAY}, which has it" if away else "the registry that has it is not the one that is asked here"
+        why = (
+            "it is in the registry, which cannot be reached"
+            if away
+            else "the registry that has it is not the one that is asked here"
+        )
         if found.pulled is not None:
             found.unseen["run"] = found.unseen["record"] = why
             if found.pulled["registry"] not in found.unseen["version"]:
                 found.unseen["version"] += f"; it was pulled from {found.pulled['registry']}"
         elif away:
-            found.unseen["run"] = found.unseen["record"] = f"{AWAY}, which may have it"
+            found.unseen["run"] = found.unseen["record"] = "it may be in the registry, which cannot be reached"
     if found.record is None:
         _from_project(found, folder / "live")
     return found
