@@ -186,3 +186,9 @@ def test_a_classifier_is_not_registered(judged: Judged, capsys: pytest.CaptureFi
     judged.write(RECEIPT, judged.receipt | {"name": "", "identity": "", "alias": None, "reason": "not registered: why"})
     register_missing()
     assert "not registered: why" in capsys.readouterr().out
+
+
+def test_without_a_receipt_it_says_what_makes_one(judged: Judged) -> None:
+    (judged.folder / RECEIPT).unlink()
+    with pytest.raises(UserError, match=r"is not here: `dvc repro --force register`"):
+        register_missing()

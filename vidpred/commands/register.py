@@ -1,4 +1,4 @@
-"""`vidpred register`: the stage, or, with --if-missing, only where the registry lacks what the receipt tells of."""
+"""`vidpred register --if-missing`: the model of the receipt, where the registry lacks it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 
 import typer
 
-from vidpred.commands.stages import run
 from vidpred.errors import UserError
 from vidpred.tracking.receipt import RECEIPT, read_receipt, standing
 from vidpred.workspace import find_root
@@ -18,11 +17,13 @@ def register_missing() -> None:
     """Asks the registry, and registers what it lacks. A version that somebody deleted stays deleted.
 
     Raises:
-        UserError: the registry does not answer, or the model is not here.
+        UserError: there is no receipt, the registry does not answer, or the model is not here.
     """
-    receipt = read_receipt(find_root())
+    root = find_root()
+    receipt = read_receipt(root)
     if receipt is None:
-        run("register")
+        state = "damaged" if (root / RECEIPT).is_file() else "not here"
+        raise UserError(f"{RECEIPT} is {state}: `dvc repro --force register` registers the model and writes it")
     found = standing(receipt)
     if found.state in ("missing", "hollow"):
         from vidpred.tracking.lineage.repair import repair
