@@ -128,6 +128,13 @@ def test_the_command_prints_draws_and_writes(
     assert read.stdout.split() == srt.read_text().split()
     assert read.stdout.count(" --> ") == 4
 
+    (folder / "again.mp4").write_bytes((folder / "match.mp4").read_bytes())
+    all_of_them = tmp_path / "new/all.json"
+    done = CliRunner().invoke(app, ["classify", *asked[:2], str(folder / "again.mp4"), "-o", str(all_of_them)])
+    assert done.exit_code == 0, done.output
+    found = json.loads(all_of_them.read_text())["results"]
+    assert found["match"] == found["again"] == results
+
     done = CliRunner().invoke(app, ["classify", *asked, "--json", "--localise", "proposals"])
     first, last = (json.loads(line) for line in done.stdout.splitlines())
     assert [segment["class"] for segment in first["segments"]] == ["red", "green", "red", "blue"]
@@ -146,6 +153,7 @@ def test_what_is_asked_wrongly_is_told_before_any_work(
         (r"written as .png, subtitles as .srt", "-o", "a.txt"),
         ("one file for 2 videos: name a folder", "-o", "a.srt", video),
         ("two videos are called match", "-o", "out", video),
+        ("two videos are called match", "-o", "all.json", video),
         ("leave one of them out", "-o", "a.srt", "--localise", "none"),
         ("cannot be read: No such file", "--truth", "none.csv"),
     ):

@@ -64,7 +64,8 @@ def classify(
         typer.Option(
             "--output", "-o", metavar="FILE|FOLDER",
             help="Segments as a timeline (.png), as subtitles (.srt), or all of them, the doubtful too, in the form of "
-            "ActivityNet's results (.json); may be given several times. A folder gets all three of each video.",
+            "ActivityNet's results (.json, one for all videos); may be given several times. A folder gets all three of "
+            "each video.",
         ),
     ] = None,
     truth: Annotated[
@@ -81,7 +82,7 @@ def classify(
     """Say which class each clip is of, and what happens when in long videos, with a model that `task.kind: classify`
     has trained."""
     from vidpred.errors import UserError
-    from vidpred.evaluation.annotations import read_truth
+    from vidpred.evaluation.annotations import read_truth, write_found
     from vidpred.serving.classify import ClipClassifier
     from vidpred.workspace import find_root, set_up_logging
 
@@ -93,7 +94,7 @@ def classify(
     targets = _targets(output or [], clips, localise)
     known = read_truth(truth) if truth else {}
     model = ClipClassifier.load(paths[0] if given else find_root() / "models/trained", device=device)
-    judge = _Judge(known)
+    judge, results = _Judge(known), {}
     failed = 0
     for clip in clips:
         try:
@@ -102,11 +103,16 @@ def classify(
                 _tell_class(clip, model.scores(model.read(clip), windows=windows), top=top, as_json=as_json)
             else:
                 _tell_segments(found, threshold, as_json=as_json)
+                results[clip.stem] = found.spans
                 _write(found, targets, threshold, judge.add(found))
         except UserError as error:
             failed += 1
             said = str(error)
             log.error("%s", said if said.startswith(str(clip)) else f"{clip}: {said}")
+    for target in targets:
+        if _for_all(target) and results:
+            write_found(target, results)
+            log.info("wrote %s", target)
     if truth:
         judge.tell(truth, as_json=as_json)
     if failed:
@@ -140,10 +146,12 @@ def _targets(output: Sequence[Path], clips: Sequence[Path], way: Localise) -> li
     if output and way == Localise.NONE:
         raise UserError("-o writes segments, and --localise none finds none: leave one of them out")
     for target in output:
-        if _is_folder(target):
+        if _is_folder(target) or _for_all(target):
             stems = [clip.stem for clip in clips]
             if double := next((stem for stem in stems if stems.count(stem) > 1), None):
-                raise UserError(f"two videos are called {double}: their files in {target} would be the same")
+                raise UserError(
+                    f"two videos are called {double}: what is found in them would have one name in {target}"
+                )
             continue
         check_target(target)
         if len(clips) > 1:
@@ -155,10 +163,15 @@ def _is_folder(target: Path) -> bool:
     return target.is_dir() or not target.suffix
 
 
+def _for_all(target: Path) -> bool:
+    """Whether a file is one for all videos."""
+    return target.suffix.lower() == ".json" and not target.is_dir()
+
+
 def _write(found: Found, targets: Sequence[Path], threshold: float, truth: list[Span] | None) -> None:
     from vidpred.serving import timeline
 
-    for target in targets:
+    for target in (target for target in targets if not _for_all(target)):
         files = [target / f"{found.path.stem}{s}" for s in timeline.SUFFIXES] if _is_folder(target) else [target]
         for file in files:
             timeline.write(file, found, threshold=threshold, truth=truth)

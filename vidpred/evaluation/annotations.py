@@ -101,7 +101,11 @@ def write_truth(path: Path, truth: Mapping[str, Sequence[Span]]) -> None:
 
 
 def write_found(path: Path, found: Mapping[str, Sequence[Span]]) -> None:
-    """Writes stretches in the form of ActivityNet's results."""
+    """Writes stretches in the form of ActivityNet's results; folders above the file are made.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     results = {
         video: [
             {"label": s.label, "score": round(s.score, 4), "segment": [round(s.start, 3), round(s.end, 3)]}
@@ -110,5 +114,9 @@ def write_found(path: Path, found: Mapping[str, Sequence[Span]]) -> None:
         for video, spans in found.items()
     }
     told = {"version": "VERSION 1.3", "results": results, "external_data": {"used": False, "details": ""}}
-    with atomic(path) as part:
-        part.write_text(json.dumps(told, indent=1) + "\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as part:
+            part.write_text(json.dumps(told, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}") from None
