@@ -88,6 +88,22 @@ def test_what_happens_is_found_when_it_does(
     assert len({b - a for a, b in itertools.pairwise(numbers)}) == 1
 
 
+@pytest.mark.parametrize("way", ["sliding", "proposals"])
+def test_nothing_is_found_where_nothing_happens(
+    model: ClipClassifier, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "grey.mp4", np.full((90, 16, 16, 3), 90, np.uint8), FPS)
+    monkeypatch.setattr(ClipClassifier, "load", lambda *_, **__: model)
+    asked = ["classify", str(tmp_path), str(tmp_path / "grey.mp4"), "--localise", way]
+    done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "0 segments" in done.stdout
+    assert "nothing that is at least 40 % sure" in done.stdout
+    assert (tmp_path / "out/grey.srt").read_text() == ""
+    with Image.open(tmp_path / "out/grey.png") as picture:
+        assert picture.size[0] == 1280
+
+
 def test_windows_across_parts_are_those_of_the_whole(model: ClipClassifier, folder: Path) -> None:
     def scored(part_seconds: float, wanted: np.ndarray | None = None) -> long._Scored:
         source = long.Source(

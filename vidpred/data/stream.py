@@ -131,10 +131,11 @@ class Source:
             number = end // self._count
 
     def _some(self, pool: ThreadPoolExecutor, wanted: np.ndarray) -> Iterator[Part]:
-        numbers = np.unique(wanted // self._count).tolist()
-        coming = pool.submit(self._read, numbers[0]) if numbers else None
+        numbers: list[int] = np.unique(wanted // self._count).tolist()
+        if not numbers:
+            return
+        coming = pool.submit(self._read, numbers[0])
         for number, following in zip(numbers, [*numbers[1:], None], strict=True):
-            assert coming is not None
             read = coming.result()
             if following is not None:
                 coming = pool.submit(self._read, following)
