@@ -17,7 +17,15 @@ def main() -> None:
     params = load_params()
     page = fresh_folder(Path("report")) / "index.html"
     if params.task.kind == "classify":
-        write_class_report(read_class_inputs(Path()), page, title=params.report.title)
+        from vidpred.training.device import set_threads  # torch, which other reports do without
+        from vidpred.visualize.for_report import write_for_report
+
+        inputs, looks = read_class_inputs(Path()), page.with_name("looks")
+        set_threads(params.resources.threads)
+        write_for_report(
+            looks, Path("models/trained"), shards=Path("data/shards"), split=Path("data/split"), asked=params.task
+        )
+        write_class_report(inputs, page, title=params.report.title, looks_folder=looks)
     else:
         write_report(read_inputs(Path()), page, title=params.report.title)
     logging.getLogger(__name__).info("%s, %.1f MB", page, page.stat().st_size / 1e6)

@@ -23,6 +23,8 @@ from vidpred.commands.export import export
 from vidpred.commands.lineage import lineage_commands
 from vidpred.commands.serve import EPILOG as SERVE_EPILOG
 from vidpred.commands.serve import serve
+from vidpred.commands.visualize import EPILOG as VISUALIZE_EPILOG
+from vidpred.commands.visualize import visualize
 from vidpred.errors import UserError
 
 STAGES = {
@@ -69,6 +71,7 @@ def _options(
 
 app.command(epilog=predicting.EXAMPLES)(predicting.predict)
 app.command(epilog=CLASSIFY_EPILOG)(classify)
+app.command(epilog=VISUALIZE_EPILOG)(visualize)
 app.command(epilog=EXPORT_EPILOG)(export)
 
 

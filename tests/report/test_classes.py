@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,16 @@ import pandas as pd
 import pytest
 import yaml
 
+from vidpred.models import zoo
 from vidpred.report.classes import write_class_report
 from vidpred.report.inputs import read_class_inputs
 from vidpred.report.sweep import write_sweep
+from vidpred.types import Classifier, Task
+from vidpred.visualize.ascent import Ascent
+from vidpred.visualize.gallery import write_gallery
+from vidpred.visualize.subject import Subject
+
+SHA = {"weights_sha256": "0" * 64}
 
 
 def put(path: Path, content: Any) -> None:
@@ -137,3 +145,18 @@ def test_the_sweep_is_told_in_cross_entropy(project: Path) -> None:
     for path in (project / "results/tune").iterdir():
         text = path.read_text()
         assert not re.search(r"\bPD\b|erceptual", text), path.name
+
+
+def test_what_the_model_looks_for_is_on_the_page_where_it_was_drawn(project: Path) -> None:
+    task = Task(context=4, horizon=0, height=24, width=24, kind="classify", classes=("run", "walk"))
+    subject = Subject(zoo.build("two_stream", {}, task, Classifier), {"task": asdict(task), "name": "two_stream"} | SHA)
+    write_gallery(
+        project / "looks", subject, what=["ascent", "kernels"], classes=[0, 1], how=Ascent(steps=1), motions=["free"]
+    )
+    inputs = read_class_inputs(project)
+    write_class_report(inputs, project / "index.html", title="Actions", looks_folder=project / "looks")
+    page = (project / "index.html").read_text()
+    assert page.count("data:image/gif") > 2
+    assert "What it looks for" in page
+    assert "mean flow" in page
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)

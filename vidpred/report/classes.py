@@ -9,16 +9,25 @@ from markupsafe import Markup
 
 from vidpred.report import charts
 from vidpred.report.common import data_uri, draw, shared
-from vidpred.report.inputs import ClassInputs
+from vidpred.report.inputs import ClassInputs, read_json
+from vidpred.report.looks import looks
 from vidpred.report.words import share
 from vidpred.training.figures import interval_of, verdict
 from vidpred.workspace import atomic
 
 
-def write_class_report(inputs: ClassInputs, path: Path, *, title: str) -> None:
-    """Writes the page, which holds its style, charts and pictures itself."""
+def write_class_report(inputs: ClassInputs, path: Path, *, title: str, looks_folder: Path | None = None) -> None:
+    """Writes the page, which holds its style, charts and pictures itself.
+
+    Args:
+        inputs: What the stages left behind.
+        path: Of the page.
+        title: Its heading.
+        looks_folder: Of `vidpred.visualize`: what the model looks for; None: the page has no such part.
+    """
+    content = _content(inputs) | {"looks": _looks(looks_folder) if looks_folder is not None else Markup()}
     with atomic(path) as part:
-        part.write_text(draw("classes.html", _content(inputs), title=title), encoding="utf-8")
+        part.write_text(draw("classes.html", content, title=title), encoding="utf-8")
 
 
 def _content(inputs: ClassInputs) -> dict[str, Any]:
@@ -41,3 +50,10 @@ def _content(inputs: ClassInputs) -> dict[str, Any]:
             for picture in inputs.pictures
         ],
     }
+
+
+def _looks(folder: Path) -> Markup:
+    def source(path: str) -> str:
+        return data_uri((folder / path).read_bytes(), "image/gif" if path.endswith(".gif") else "image/png")
+
+    return looks(read_json(folder / "visualize.json", "report"), source)

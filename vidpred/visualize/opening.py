@@ -1,0 +1,33 @@
+"""From what a user names to what is looked into: a model of a folder or a registry, a clip of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidpred.models.files import load_model
+from vidpred.serving.classify import ClipClassifier
+from vidpred.tracking.download import download
+from vidpred.training.device import choose_device
+from vidpred.types import Classifier
+from vidpred.visualize.subject import Shown, Subject, middle_window
+
+
+def open_subject(model: str, *, device: str) -> Subject:
+    """A classifier of a folder or a registry.
+
+    Raises:
+        UserError: there is no such model or device, it is damaged, or it predicts instead of classifying.
+    """
+    chosen = choose_device(device)
+    built, info = load_model(download(model), Classifier)
+    return Subject(built.to(chosen), info)
+
+
+def open_clip(path: Path, subject: Subject) -> Shown:
+    """The middle window of a GIF or video, read as `vidpred classify` does.
+
+    Raises:
+        UserError: it cannot be read, or is too short.
+    """
+    reader = ClipClassifier(subject.model, subject.info, device=subject.device)
+    return middle_window(reader.read(path), subject.task, str(path))
