@@ -30,6 +30,7 @@ def looks(said: Mapping[str, Any], src: Callable[[str], str]) -> Markup:
         flowing=any(row["going"] for row in found),
         right=sum(row["judged"]["answer"] == row["label"] for row in found if row["judged"]),
         judge=said["judge"],
+        start=said["settings"]["start"],
         saliency=said["saliency"],
         worst=max(missing, default=0.0),
         kernels=said["kernels"],
