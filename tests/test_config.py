@@ -124,6 +124,10 @@ def test_what_is_wrong_is_told_with_its_value_and_what_to_write(
     [
         ({"low": 3, "hig": 4}, "W.high is missing; W.hig is unknown: did you mean high?"),
         ({"low": 3, "high": 1}, "W: low 3.0 and high 1.0 span nothing"),
+        (
+            {"low": 0, "high": 1, "log": True},
+            "W: low is 0, but a logarithm has no 0: give a low above it",
+        ),
         (3, "W is 3: it must be a section of `key: value` lines or a list"),
         ([], "W is []: it must be a list of 1 or more"),
         ([8, None], "W[1] is empty: it must be true or false, a whole number, a number or text"),

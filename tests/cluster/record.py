@@ -15,6 +15,7 @@ class Record:
         self.trials: dict[int, dict[str, Any]] = {}
         self.events: list[tuple[str, int]] = []
         self.reasons: dict[int, str] = {}
+        self.tracebacks: dict[int, str] = {}
         self.used = Spent()
         self._watch = watch
 
@@ -22,9 +23,8 @@ class Record:
         self.events.append((event, number))
         self._watch(event, number)
 
-    def started(self, number: int, point: Point, *, trial_id: str, resources: Mapping[str, float]) -> None:
+    def started(self, number: int, point: Point, *, resources: Mapping[str, float]) -> None:
         assert resources["CPU"] > 0
-        assert int(trial_id) == number
         known = {"point": point, "reports": [], "checkpoint": None, "changes": []}
         self.trials.setdefault(number, known)["status"] = "running"
         self._note("started", number)
@@ -46,8 +46,9 @@ class Record:
         self.trials[number] |= {"point": point, "checkpoint": checkpoint, "changes": [*trial["changes"], change]}
         self._note("changed", number)
 
-    def ended(self, number: int, status: Status, reason: str) -> None:
+    def ended(self, number: int, status: Status, reason: str, traceback: str = "") -> None:
         self.trials[number]["status"], self.reasons[number] = status, reason
+        self.tracebacks[number] = traceback
         self._note("ended", number)
 
     def spent(self, spent: Spent) -> None:

@@ -130,6 +130,12 @@ def test_pb2_searches_logarithmic_ranges_evenly() -> None:
     assert population.point(config)["train"]["learning_rate"] == pytest.approx(0.01)
 
 
+def test_pb2_keeps_to_the_values_that_there_are() -> None:
+    search = replace(SEARCH, scheduler="pb2", mutations={"train.batch_size": Range(4, 12, values=[4, 8, 12])})
+    config = {"point": '{"model": "m", "config": {}, "train": {"batch_size": 4}}', "train.batch_size": 8.72}
+    assert Population(search).point(config)["train"] == {"batch_size": 8}
+
+
 def test_pb2_goes_on_with_what_it_had_learnt() -> None:
     rate = "train.learning_rate"
     search = replace(SEARCH, scheduler="pb2", mutations={rate: Range(1e-4, 1e-2, log=True)})

@@ -92,6 +92,15 @@ def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: d
             "task.kind classify: train.augment.reverse plays windows backwards, which may make them of another class",
         ),
         (CLASSIFY | {"train.model": "warpmix"}, "train.model: warpmix predicts"),
+        (
+            {
+                "tune.models": {"convlstm": {"train": SEARCH["convlstm"]["train"]}},
+                "tune.scheduler": "pbt",
+                "resources.workers_per_trial": 2,
+            },
+            "tune.scheduler pbt is for trials of one worker, but resources.workers_per_trial is 2: set it to 1",
+        ),
+        ({"tune.warm_start": ["gone.yaml"]}, "tune.warm_start names gone.yaml, and there is neither such a file nor a"),
     ],
 )
 def test_what_a_model_cannot_do_is_told_with_its_place(tmp_path: Path, changes: dict[str, object], told: str) -> None:

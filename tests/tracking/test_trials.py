@@ -34,6 +34,7 @@ class Records:
         self.rows: dict[int, list[dict[str, float]]] = {}
         self.status: dict[int, RunStatus] = {}
         self.failure: dict[int, str] = {}
+        self.reason: dict[int, str] = {}
 
     def report(self, number: int, step: int) -> None:
         row = {"step": step, "time": 1.7e9 + step, "perceptual_distance": 10.0 - step, "loss": float(step)}
@@ -48,7 +49,8 @@ class Records:
             params={"model": "conv2d", "config": {"depth": number}},
             status=status,
             failure=self.failure.get(number, ""),
-            tags={"vidpred.node": "10.0.0.7"},
+            tags={"vidpred.node": "10.0.0.7"}
+            | ({"vidpred.reason": self.reason[number]} if number in self.reason else {}),
             started_ms=1_700_000_000_000,
             ended_ms=None if status == "RUNNING" else 1_700_000_060_000,
             rows=list(self.rows[number]),
@@ -93,6 +95,20 @@ def test_a_trial_has_one_run_that_tells_all() -> None:
     assert run.data.tags["vidpred.node"] == "10.0.0.7"
     assert run.data.tags["mlflow.parentRunId"] == runs.parent.run_id
     assert steps(client, run) == [(1, 1_700_000_001_000), (2, 1_700_000_002_000)], "the time is the report's"
+
+
+@pytest.mark.usefixtures("home")
+def test_what_broke_a_trial_off_is_no_longer_told_once_it_has_ended_well() -> None:
+    records = Records()
+    records.report(0, 1)
+    records.status[0], records.reason[0] = "KILLED", "broken off"
+    records.runs().send(0)
+    client = store.connect()
+    assert trials_in(client)[f"{KEY}-0"].data.tags["vidpred.reason"] == "broken off"
+    records.status[0] = "FINISHED"
+    del records.reason[0]
+    records.runs().send(0)
+    assert "vidpred.reason" not in trials_in(client)[f"{KEY}-0"].data.tags
 
 
 @pytest.mark.usefixtures("home")

@@ -7,7 +7,7 @@ earlier process has on record. Out: events, told in the driver to a `Listener`, 
 `stopped` or `failed` are not run again; `running` and `interrupted` ones go on from their last checkpoint; the rungs of
 a scheduler and the observations of a suggester are built again from the reports of the past. So whoever records writes
 each report once (a step that is reported again, after a restart, is the same step), and hands all of it back. To have
-a failed trial tried again, leave it out of the past.
+a failed trial tried again, hand it back as `interrupted`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Point = Mapping[str, Any]
 Status = Literal["running", "interrupted", "finished", "stopped", "failed"]
 """`finished`: came to its last step. `stopped`: ended early by the scheduler. `failed`: broke, and is not tried again.
 `interrupted`: broken off by the end of the budget or of the process; it goes on where there is budget again."""
+ENDED: tuple[Status, ...] = ("finished", "stopped", "failed")
+"""Of a trial that is not run again."""
 
 Figures = Mapping[str, Any]
 """Of one report. Beside what the trial says (`step` and the search's metric among it): `seconds` that it has computed
@@ -57,8 +59,6 @@ class PastTrial:
     """In order of steps."""
     checkpoint: str | None = None
     """Path or URI of the last one."""
-    gpus: float = 0
-    """That it took."""
     changes: Sequence[Mapping[str, Any]] = ()
     """By population-based training, in order: `step`, `taken_from`, and its points `before` and after (`point`)."""
 
@@ -96,10 +96,10 @@ class Suggester(Protocol):
 class Listener(Protocol):
     """Told, in the driver, how trials get on. What it raises ends the search."""
 
-    def started(self, number: int, point: Point, *, trial_id: str, resources: Mapping[str, float]) -> None:
+    def started(self, number: int, point: Point, *, resources: Mapping[str, float]) -> None:
         """In a worker: for the first time, and again after it `broke` or was paused.
 
-        `resources` has `CPU`, `GPU` and `workers`: what it takes in all."""
+        `resources` has `CPU` and `GPU`: what it takes in all."""
 
     def broke(self, number: int, reason: str) -> None:
         """It, its worker or its machine; it will be started again from its last checkpoint."""
@@ -110,7 +110,7 @@ class Listener(Protocol):
     def changed(self, number: int, point: Point, *, taken_from: int, step: int, checkpoint: str | None) -> None:
         """By population-based training: it goes on from another trial's checkpoint, with another point."""
 
-    def ended(self, number: int, status: Status, reason: str) -> None:
+    def ended(self, number: int, status: Status, reason: str, traceback: str = "") -> None:
         """Not `running`. The reason is one line, of a failed trial what went wrong; "" where it is finished."""
 
     def spent(self, spent: Spent) -> None:
@@ -124,6 +124,13 @@ class Range:
     low: float
     high: float
     log: bool = False
+    values: Sequence[float] | None = None
+    """All there are; None: any number."""
+
+    def nearest(self, value: float) -> float:
+        """That the range has."""
+        within = min(max(value, self.low), self.high)
+        return within if self.values is None else min(self.values, key=lambda one: abs(one - within))
 
 
 @dataclass(frozen=True)

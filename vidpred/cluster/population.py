@@ -98,7 +98,7 @@ class Population(Watched):
             part, field = place.split(".", 1)
             value = config[place]
             if self._search.scheduler == "pb2":
-                value = float(10**value) if space.log else float(value)
+                value = space.nearest(float(10**value) if space.log else float(value))
             point[part] = point[part] | {field: value}
         return dict(point)
 

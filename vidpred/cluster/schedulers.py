@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from vidpred.cluster.contract import Figures, PastTrial, Search
+from vidpred.cluster.contract import ENDED, Figures, PastTrial, Search
 
 TURN = "turn"
 """The report's place in the trial, from 1; what schedulers take for time."""
@@ -127,7 +127,7 @@ class Watched(TrialScheduler):
         for trial in past:
             one = stand_in(trial.number)
             self._inner.on_trial_add(_NOBODY, one)
-            ended = trial.status in ("finished", "stopped", "failed")
+            ended = trial.status in ENDED
             told = [self._seen(figures) for figures in trial.reports]
             for seen in told if ended else told[:-1]:
                 self._inner.on_trial_result(_NOBODY, one, seen)

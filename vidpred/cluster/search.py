@@ -9,7 +9,6 @@ they last reported, with its checkpoint, and go on from there. So nothing of Ray
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shutil
@@ -27,6 +26,7 @@ from ray.tune.search import SearchAlgorithm
 
 from vidpred.cluster.budget import Budget
 from vidpred.cluster.contract import (
+    ENDED,
     Figures,
     Listener,
     Outcome,
@@ -48,7 +48,6 @@ from vidpred.cluster.worker import trainable
 
 log = logging.getLogger(__name__)
 
-_ENDED = ("finished", "stopped", "failed")
 _USED_UP = {"minutes": "the minutes are used up", "gpu_hours": "the GPU-hours are used up"}
 
 
@@ -83,7 +82,7 @@ def run_search(
     )
     scheduler.replay(past)
     for one in past:
-        if one.status in _ENDED:
+        if one.status in ENDED:
             suggester.learn(one)
     budget = Budget(search, spent or Spent(), listener.spent)
     run = _Run(search, suggester, listener, scheduler, past)
@@ -95,7 +94,7 @@ class _Numbers(SearchAlgorithm):
 
     def __init__(self, run: _Run, past: Sequence[PastTrial], room: Callable[[], int | None]) -> None:
         self._run, self._room = run, room
-        self._going_on = deque(one for one in past if one.status not in _ENDED)
+        self._going_on = deque(one for one in past if one.status not in ENDED)
         self._taken = {one.number for one in past}
         self._next = 0
         self._open: set[str] = set()
@@ -148,11 +147,12 @@ class _Run(tune.Callback):
         self._session = f"{time.time_ns() // 10**6:x}"
         self._spec: dict[str, Any] = {}
         self._room = Room(search)
-        self._reports: dict[int, list[Figures]] = {}
-        self._held: dict[int, Figures] = {}
-        self._begun: set[int] = set()
-        self._old: dict[int, str] = {}
-        self._last: dict[int, str] = {}
+        # by a trial's number:
+        self._reports: dict[int, list[Figures]] = {}  # all of them, for who names points
+        self._held: dict[int, Figures] = {}  # the last one, until its checkpoint is where it stays
+        self._begun: set[int] = set()  # in a worker, and not ended
+        self._old: dict[int, str] = {}  # checkpoint of an earlier process that it went on from
+        self._last: dict[int, str] = {}  # checkpoint of its workers
         self._error: Exception | None = None
 
     def until_done(self, trial: Trial, budget: Budget) -> Outcome:
@@ -230,12 +230,8 @@ class _Run(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         workers = self.search.workers_per_trial
         self._begun.add(trial.config["number"])
-        resources = {"CPU": self.search.cpus_per_trial * workers, "GPU": trial.gpus, "workers": float(workers)}
-        self._tell(
-            lambda: self._listener.started(
-                trial.config["number"], self._point(trial), trial_id=trial.trial_id, resources=resources
-            )
-        )
+        resources = {"CPU": self.search.cpus_per_trial * workers, "GPU": trial.gpus}
+        self._tell(lambda: self._listener.started(trial.config["number"], self._point(trial), resources=resources))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -265,9 +261,7 @@ class _Run(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result
         if failed := result.get("failed"):
-            log.debug("trial %s: %s", trial.config["number"], result.get("traceback"))
-            self._note_error(trial, result.get("traceback", ""))
-            self._ended(trial, "failed", failed)
+            self._ended(trial, "failed", failed, result.get("traceback", ""))
         elif "step" not in result:
             self._ended(trial, "failed", "it ended without a report")
         elif stopped := self._scheduler.reasons.pop(trial.trial_id, ""):
@@ -296,7 +290,7 @@ class _Run(tune.Callback):
         if folder.parent == self.search.storage / self.search.name and not folder.name.endswith(self._session):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _ended(self, trial: Any, status: Status, reason: str) -> None:
+    def _ended(self, trial: Any, status: Status, reason: str, traceback: str = "") -> None:
         number = trial.config["number"]
         point = self._point(trial)
         if number not in self._begun:  # its worker never came up
@@ -305,7 +299,7 @@ class _Run(tune.Callback):
         self._begun.discard(number)
         self._last.pop(number, None)
         reports = self._reports.pop(number, [])
-        self._tell(lambda: self._listener.ended(number, status, reason))
+        self._tell(lambda: self._listener.ended(number, status, reason, traceback))
         self.suggester.learn(PastTrial(number, point, status, reports))
 
     def _tell_changes(self) -> None:
@@ -330,12 +324,6 @@ class _Run(tune.Callback):
     def _point(self, trial: Any) -> Point:
         point: Point = json.loads(trial.config["point"])
         return point
-
-    def _note_error(self, trial: Any, traceback: str) -> None:
-        with contextlib.suppress(OSError):
-            folder = self.search.storage / self.search.name / trial.storage.trial_dir_name
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "error.txt").write_text(traceback)
 
     def _tell(self, event: Callable[[], object]) -> None:
         """What a listener raises would be an error of Ray's trial otherwise."""

@@ -20,7 +20,7 @@ from ray import tune
 from vidpred.cluster.clock import Clock, saved, whereabouts
 from vidpred.cluster.contract import Point, Search, Trial
 from vidpred.cluster.failures import in_words
-from vidpred.cluster.scratch import tidy
+from vidpred.cluster.scratch import scratch, tidy
 from vidpred.cluster.workers import run_workers
 from vidpred.training.device import give_back_memory
 from vidpred.training.peers import Alone
@@ -32,14 +32,14 @@ _THREAD_SECONDS = "60"
 class _Reporter:
     """To Ray Tune."""
 
-    def __init__(self, resume: str | None) -> None:
-        self._resume, self.clock, self.step = resume, Clock(), 0
+    def __init__(self, resume: str | None, folder: Path) -> None:
+        self._resume, self._folder, self.clock, self.step = resume, folder, Clock(), 0
 
     def resume_from(self) -> Path | None:
         checkpoint = tune.get_checkpoint() or (tune.Checkpoint(self._resume) if self._resume else None)
         if checkpoint is None:
             return None
-        folder = Path(checkpoint.to_directory())
+        folder = Path(checkpoint.to_directory(self._folder / "resume"))
         self.clock.go_on(folder)
         return folder
 
@@ -64,7 +64,10 @@ def trainable(search: Search, trial: Trial) -> Callable[[dict[str, Any]], None]:
         tidy()
         give_back_memory()  # of the trial before
         point: Point = json.loads(config["point"])
-        reporter = _Reporter(config["resume"])
+        with scratch() as folder:
+            attempt(config, point, _Reporter(config["resume"], Path(folder)))
+
+    def attempt(config: dict[str, Any], point: Point, reporter: _Reporter) -> None:
         try:
             if config["resume"] and config["again"] and tune.get_checkpoint() is None:
                 # as if it had just come this far: who decides by reports does not know that it was broken off

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from vidpred.cluster.clock import Clock, saved, whereabouts
+from vidpred.cluster.scratch import scratch
 from vidpred.training.peers import Peers
 
 _CLEANER = "PlacementGroupCleanerCallback"
@@ -40,10 +41,11 @@ class WorkersReporter:
     Args:
         rank: Of this worker.
         resume: Path or URI of a checkpoint to go on from, where these workers have not saved one.
+        folder: For a copy of it.
     """
 
-    def __init__(self, rank: int, resume: str | None) -> None:
-        self._rank, self._resume, self._clock = rank, resume, Clock()
+    def __init__(self, rank: int, resume: str | None, folder: Path) -> None:
+        self._rank, self._resume, self._folder, self._clock = rank, resume, folder, Clock()
 
     def resume_from(self) -> Path | None:
         from ray import train
@@ -51,7 +53,7 @@ class WorkersReporter:
         checkpoint = train.get_checkpoint() or (train.Checkpoint(self._resume) if self._resume else None)
         if checkpoint is None:
             return None
-        folder = Path(checkpoint.to_directory())
+        folder = Path(checkpoint.to_directory(self._folder / "resume"))
         self._clock.go_on(folder)
         return folder
 
@@ -105,7 +107,8 @@ def run_workers(
 
     def loop() -> None:
         peers = _Group()
-        work(WorkersReporter(peers.rank, resume), peers)
+        with scratch() as folder:
+            work(WorkersReporter(peers.rank, resume, Path(folder)), peers)
 
     Trainer(
         loop,

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import torch
 
-from vidpred.config import Params, Space, TrainParams, UniformSpace
+from vidpred.config import Params, TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import read_info
 from vidpred.training.stages import planned
 from vidpred.tuning.space import check_space, complete
+from vidpred.tuning.suggest import warm_points
 from vidpred.types import Model, Predictor, Task
+from vidpred.workspace import home
 
 
 def check_models(path: Path, params: Params) -> None:
@@ -62,19 +64,17 @@ def check_models(path: Path, params: Params) -> None:
             if params.train.init is not None:
                 place = "train.init"
                 _there(params.train.init, path.parent)
-            for name, space in params.tune.models.items():
+            for name in params.tune.models:
                 place = "tune.models"
                 _trained(name, task)
-                place = f"tune.models.{name}.config"
-                for field, values in space.config.items():  # also what no trial happens to draw
-                    for value in _ends(values):
-                        zoo.config_of(name, {field: value}, task.kind)
                 place = f"tune.models.{name}"
                 model = zoo.build(name, {}, task, Model)
                 _fits(name, model, params.train, task)
                 _plan_of_a_trial(model, params)
             place = ""
             check_space(complete(params.tune, task), params.train, task)
+            own = path.parent / "results/tune/best.yaml"
+            warm_points(params.tune.warm_start, sweeps=home() / "tune", own=own, train=params.train, task=task)
         except UserError as error:
             raise UserError(f"{path}: {place}{': ' * bool(place)}{error}") from None
 
@@ -112,8 +112,3 @@ def _plan_of_a_trial(model: Model, params: Params) -> None:
         planned(model, params.tune.steps, params.train.stage_shares)
     except UserError as error:
         raise UserError(str(error).replace("raise train.steps", "raise tune.steps")) from None
-
-
-def _ends(space: Space) -> list[bool | int | float | str]:
-    """What a trial may draw: all of a list, the ends of a range."""
-    return [space.low, space.high] if isinstance(space, UniformSpace) else space

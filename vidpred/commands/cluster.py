@@ -50,7 +50,8 @@ def up(
         typer.echo(f"export {key}={shlex.quote(value)}")
     console.print(
         f"cluster {cluster.name} is up: {nodes} nodes, {cluster.cpus_per_node} CPU(s) each. `dvc repro` uses it "
-        f"with these exports. As a job, as from elsewhere: RAY_ADDRESS={cluster.job_server} (its dashboard too)",
+        f"with these exports. As a job, as from elsewhere: set resources.storage in params.yaml to a folder, and "
+        f"RAY_ADDRESS={cluster.job_server} (its dashboard too)",
         soft_wrap=True,
     )
 

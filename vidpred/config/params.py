@@ -120,6 +120,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _population_of_one_worker(self) -> Params:
+        if self.tune.population and self.resources.workers_per_trial > 1:
+            raise ValueError(
+                f"tune.scheduler {self.tune.scheduler} is for trials of one worker, but resources.workers_per_trial is "
+                f"{self.resources.workers_per_trial}: set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _windows_fit(self) -> Params:
         if self.transcode.min_frames < self.task.span:
             raise ValueError(

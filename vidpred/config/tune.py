@@ -24,8 +24,10 @@ class UniformSpace(Section):
 
     @model_validator(mode="after")
     def _ordered(self) -> UniformSpace:
-        if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low {self.low} and high {self.high} span nothing{' on a log scale' * self.log}")
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} and high {self.high} span nothing")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}, but a logarithm has no 0: give a low above it")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step {self.step:g} leads from low {self.low:g} beyond high {self.high:g}")
         return self
@@ -70,9 +72,9 @@ class TuneParams(Section):
     models: dict[str, ModelSpace]
     """Models of the zoo and what may vary of each."""
     search: Literal["random", "grid", "optuna"] = "random"
-    """Who names the points, after each model's default. `random`: draws, models taking turns. `grid`: all
-    combinations of lists and ranges with a step. `optuna`: a tree-structured Parzen estimator, over all models at once,
-    that learns from the trials before."""
+    """Who names the points. `random`: each model's default, then draws, none twice, models taking turns. `grid`: all
+    combinations of lists and ranges with a step. `optuna`: the defaults, then a tree-structured Parzen estimator, over
+    all models at once, that learns from the trials before."""
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["perceptual_distance"]
     """With `optuna`: several figures to make small at once, which gives a Pareto front; the sweep's best remains the
     one of the smallest perceptual distance."""

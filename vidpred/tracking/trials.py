@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 PARENT_TAG = "mlflow.parentRunId"
+REASON_TAG = "vidpred.reason"
+"""Why a trial was stopped, broken off or failed, in one line."""
 ROWS_TAG = "vidpred.rows"
 """How many rows of a trial's record its run has."""
 
@@ -126,9 +128,9 @@ class SweepRuns:
         tags = {**state.tags, **changed, ROWS_TAG: str(len(state.rows))}
         if state.failure:
             tags[FAILURE_TAG] = state.failure
-        elif FAILURE_TAG in run.tags:  # it was tried again
-            client.delete_tag(run.run_id, FAILURE_TAG)
-            del run.tags[FAILURE_TAG]
+        for name in {FAILURE_TAG, REASON_TAG} & (run.tags.keys() - tags.keys()):  # it was tried again, or went on
+            client.delete_tag(run.run_id, name)
+            del run.tags[name]
         tags = {name: value for name, value in tags.items() if run.tags.get(name) != value}
         send(client, run.run_id, figures=figures, params=params, tags=tags)
         run.params |= params

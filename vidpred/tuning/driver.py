@@ -30,7 +30,7 @@ class Driver:
     def __init__(self, ledger: Ledger, mirror: Background, board: Board) -> None:
         self._ledger, self._mirror, self._board = ledger, mirror, board
 
-    def started(self, number: int, point: Point, *, trial_id: str, resources: Mapping[str, float]) -> None:
+    def started(self, number: int, point: Point, *, resources: Mapping[str, float]) -> None:
         """A trial is in a worker."""
         self._ledger.started(number, point, resources)
         self._mirror.touch([number])
@@ -51,9 +51,9 @@ class Driver:
         self._ledger.changed(number, point, taken_from=taken_from, step=step, checkpoint=checkpoint)
         self._mirror.touch([number])
 
-    def ended(self, number: int, status: Status, reason: str) -> None:
+    def ended(self, number: int, status: Status, reason: str, traceback: str = "") -> None:
         """For good, or broken off."""
-        self._ledger.ended(number, status, reason)
+        self._ledger.ended(number, status, reason, traceback=traceback)
         self._board.ended(number)
         self._mirror.touch([number])
 

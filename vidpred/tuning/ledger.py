@@ -1,7 +1,8 @@
 """What is on record of a sweep: the truth that a search goes on from, and that tables and MLflow mirror.
 
 A folder: `sweep.json` (what was used up, and whether points ran out) and for each trial `trials/<number>/` with
-`trial.json` (its point, how it stands, where it ran, its last checkpoint) and `metrics.jsonl` (a line a report). Files
+`trial.json` (its point, how it stands, where it ran, its last checkpoint), `metrics.jsonl` (a line a report) and, where
+it failed, `error.txt` (the traceback). Files
 are replaced or appended to, never edited, so a process that is killed leaves at worst a last line that is cut short,
 which is mended. A step is written once: a trial that goes on from a checkpoint repeats steps, and the first counts.
 """
@@ -17,12 +18,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from vidpred.cluster.contract import Figures, PastTrial, Point, Spent, Status
+from vidpred.cluster.contract import ENDED, Figures, PastTrial, Point, Spent, Status
 from vidpred.errors import UserError
 from vidpred.workspace import write_json
-
-ENDED = ("finished", "stopped", "failed")
-"""Statuses of a trial that is not run again."""
 
 
 @dataclass
@@ -105,7 +103,6 @@ class Ledger:
                 status=entry.status,
                 reports=sorted(self.rows(number), key=lambda row: int(row["step"])),
                 checkpoint=entry.checkpoint,
-                gpus=entry.gpus,
                 changes=entry.changes,
             )
             for number, entry in self.entries.items()
@@ -178,11 +175,15 @@ class Ledger:
         self._write(entry)
         return entry
 
-    def ended(self, number: int, status: Status, reason: str = "", *, at: float | None = None) -> Entry:
+    def ended(
+        self, number: int, status: Status, reason: str = "", *, traceback: str = "", at: float | None = None
+    ) -> Entry:
         """A trial has ended, or is broken off for now; `at`: in seconds since 1970, instead of now."""
         entry = self.entries[number]
         entry.status, entry.reason, entry.ended = status, reason, at or time.time()
         self._write(entry)
+        if traceback:
+            (self.trial_folder(number) / "error.txt").write_text(traceback)
         return entry
 
     def broken_off(self) -> list[int]:

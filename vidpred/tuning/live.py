@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vidpred.cluster.contract import Figures
+from vidpred.cluster.contract import ENDED, Figures
 from vidpred.training.figures import NOTHING_MOVES, gain_in_words
-from vidpred.tuning.ledger import ENDED, Ledger
+from vidpred.tuning.ledger import Ledger
 from vidpred.tuning.results import GAINS, PREDICTS, describe, metric_in
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,9 @@ def show_trials(trials: pd.DataFrame, *, most: int = 30) -> None:
     """Prints trials, best first."""
     shown = Table(title="Trials, best first")
     shown_as = ("val PD", "gain") if metric_in(trials) in PREDICTS else ("cross-entropy", "top-1")
-    for name in ("trial", "model", "varied", "steps", *shown_as):
-        shown.add_column(name, justify="left" if name in ("model", "varied") else "right")
+    for name in ("trial", "model", "varied", "steps", *shown_as, "state"):
+        words = name in ("model", "varied", "state")
+        shown.add_column(name, justify="left" if words else "right", no_wrap=not words)
     order = trials.assign(failed=trials["status"] == "failed").sort_values(["failed", metric_in(trials)], kind="stable")
     for row in order[:most].to_dict("records"):
         shown.add_row(str(row["trial"]), row["model"], _varied(row), str(row["step"]), *_outcome(row))
@@ -128,14 +129,15 @@ def _varied(row: Mapping[Any, Any]) -> str:
     return describe(point).removeprefix(f"{row['model']} ")
 
 
-def _outcome(row: Mapping[Any, Any]) -> tuple[str, str]:
+def _outcome(row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    """Its figure, what is told beside that, and how it ended."""
     if row["error"]:
-        return "failed", str(row["error"])[:60]
+        return "–", "–", f"failed: {str(row['error'])[:60]}"
     metric = metric_in(row)
     if pd.isna(row[metric]):
-        return "–", str(row["status"])
+        return "–", "–", str(row["status"])
     gain = row[GAINS[metric]]
-    return f"{row[metric]:.2f}", _gain(metric, gain) if pd.notna(gain) else "–"
+    return f"{row[metric]:.2f}", _gain(metric, gain) if pd.notna(gain) else "–", str(row["status"])
 
 
 def _gain(metric: str, value: float) -> str:

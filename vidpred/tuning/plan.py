@@ -25,7 +25,7 @@ class Plan:
     suggester: Suggester
 
 
-def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
+def planned(params: Params, task: Task, *, name: str, storage: Path, best: Path) -> Plan:
     """The search that params.yaml asks for.
 
     Args:
@@ -33,6 +33,7 @@ def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
         task: What models are built for.
         name: Of the search: the key of the stage.
         storage: Folder of all sweeps.
+        best: The file that this sweep writes.
 
     Raises:
         UserError: the space is impossible, or `warm_start` names what is not there.
@@ -46,7 +47,9 @@ def planned(params: Params, task: Task, *, name: str, storage: Path) -> Plan:
             log.warning("tune.models says nothing of %s: its default alone is tried", model)
     suggester = _suggester(tune, params.train, task.kind)
     if tune.warm_start:
-        suggester = First(warm_points(tune.warm_start, sweeps=storage, train=params.train, task=task), suggester)
+        suggester = First(
+            warm_points(tune.warm_start, sweeps=storage, own=best, train=params.train, task=task), suggester
+        )
     search = Search(
         name=name,
         storage=storage,
@@ -87,10 +90,14 @@ def _suggester(tune: TuneParams, train: TrainParams, kind: str) -> Suggester:
 
 def _mutations(tune: TuneParams) -> dict[str, Range | list[bool | int | float | str]]:
     [(_, space)] = tune.models.items()
-    return {f"train.{field}": _mutation(values) for field, values in space.train.items()}
+    return {f"train.{field}": _mutation(values, tune.scheduler) for field, values in space.train.items()}
 
 
-def _mutation(space: Space) -> Range | list[bool | int | float | str]:
+def _mutation(space: Space, scheduler: str) -> Range | list[bool | int | float | str]:
     if not isinstance(space, UniformSpace):
         return list(space)
-    return Range(space.low, space.high, log=space.log)
+    if (
+        space.values is not None and scheduler == "pbt"
+    ):  # which goes to a neighbour in a list; a factor is less than a step
+        return list(space.values)
+    return Range(space.low, space.high, log=space.log, values=space.values)

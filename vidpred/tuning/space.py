@@ -60,7 +60,8 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
 def complete(tune: TuneParams, task: Task) -> TuneParams:
     """With what a model's own file proposes (`SEARCH`) where `tune.models` says nothing of it.
 
-    A grid of that has no end, and a population wants to be told: there it remains the default alone.
+    A grid of that has no end, and stays the default alone; a population wants to be told, which params.yaml has made
+    sure of.
     """
     if tune.search == "grid" or tune.population:
         return tune

@@ -18,20 +18,46 @@ from vidpred.tuning.results import read_best
 from vidpred.tuning.space import Point, check_train, default, drawn, grid
 from vidpred.types import Task
 
+_TRIES = 1000
+"""Draws of a point until it is taken that there is no other."""
+
 
 class Draws:
-    """Each model's default first, then random points, models taking turns. A point depends on its number and the seed
-    alone."""
+    """Each model's default first, then random points, none twice, models taking turns while they have any left. A point
+    depends on its number and the seed alone.
 
-    def __init__(self, tune: TuneParams) -> None:
-        self._tune = tune
+    Args:
+        tune: The space.
+        again: Whether a point may come again: members of a population may begin alike.
+    """
+
+    def __init__(self, tune: TuneParams, *, again: bool = False) -> None:
+        self._tune, self._again = tune, again
+        self._points: list[Point] = []
+        self._open = list(tune.models)
+        """Models that have points left."""
 
     def suggest(self, number: int) -> Point | None:
+        while len(self._points) <= number:
+            made = self._next(len(self._points))
+            if made is None:
+                return None
+            self._points.append(made)
+        return self._points[number]
+
+    def _next(self, number: int) -> Point | None:
         names = list(self._tune.models)
-        name = names[number % len(names)]
         if number < len(names):
-            return default(name)
-        return drawn(name, self._tune.models[name], np.random.default_rng([self._tune.seed, number]))
+            return default(names[number])
+        while self._open:
+            name = self._open[number % len(self._open)]
+            rng = np.random.default_rng([self._tune.seed, number])
+            for _ in range(_TRIES):
+                point = drawn(name, self._tune.models[name], rng)
+                if self._again or point not in self._points:
+                    return point
+            self._open.remove(name)
+        return None
 
     def learn(self, trial: PastTrial) -> None: ...
 
@@ -70,7 +96,7 @@ class Members:
 
     def __init__(self, tune: TuneParams, train: TrainParams) -> None:
         [(_, space)] = tune.models.items()
-        self._draws = Draws(tune)
+        self._draws = Draws(tune, again=True)
         self._values = {field: _value(train, field) for field in space.train}
 
     def suggest(self, number: int) -> Point | None:
@@ -86,21 +112,28 @@ def _value(train: TrainParams, field: str) -> Any:
     return value.get(name, 0) if name else value
 
 
-def warm_points(sources: Sequence[str], *, sweeps: Path, train: TrainParams, task: Task) -> list[Point]:
+def warm_points(sources: Sequence[str], *, sweeps: Path, own: Path, train: TrainParams, task: Task) -> list[Point]:
     """What earlier sweeps found best, each once.
 
     Args:
         sources: Paths of best.yaml files, or keys of sweeps.
         sweeps: Folder of all sweeps, by key.
+        own: What the sweep to be warmed writes.
         train: What a point's `train` replaces fields of.
         task: What models are built for.
 
     Raises:
-        UserError: there is no such file or sweep, it is none, or it is impossible for this task.
+        UserError: there is no such file or sweep, it is none, it is gone when it is wanted, or it is impossible for
+            this task.
     """
     points: list[Point] = []
     for source in sources:
         path = Path(source)
+        if path.resolve() == own.resolve():
+            raise UserError(
+                f"tune.warm_start names {source}, which DVC removes before the sweep that writes it anew: copy it, or "
+                "give the key of its sweep, which results/tune/summary.json has"
+            )
         if not path.is_file():
             path = sweeps / source / "best.yaml"
         if not path.is_file():

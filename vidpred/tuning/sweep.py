@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidpred.cluster.contract import Search
+from vidpred.cluster.contract import ENDED, Search
 from vidpred.cluster.search import run_search
 from vidpred.config import Params
 from vidpred.data.clips import task_of
@@ -28,7 +28,7 @@ from vidpred.tracking.trials import SweepRuns
 from vidpred.tuning import results
 from vidpred.tuning.driver import Driver, read_state
 from vidpred.tuning.lease import held
-from vidpred.tuning.ledger import ENDED, Ledger
+from vidpred.tuning.ledger import Ledger
 from vidpred.tuning.live import show_trials, shown
 from vidpred.tuning.pareto import front_of
 from vidpred.tuning.plan import Plan, planned
@@ -77,7 +77,8 @@ def sweep(
         UserError: another process runs this sweep, the space is impossible, or no trial came to a result.
     """
     folder = place.storage / key
-    plan = planned(params, task_of(Shards(place.shards), params.task, place.split), name=key, storage=place.storage)
+    task = task_of(Shards(place.shards), params.task, place.split)
+    plan = planned(params, task, name=key, storage=place.storage, best=place.best)
     with held(folder, wait=wait) as lease:
         ledger = Ledger(folder, permit=lease.check, mend=True)
         ledger.broken_off()
