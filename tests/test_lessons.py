@@ -70,7 +70,7 @@ def test_a_line_is_learned_once_and_gone_on_with(colours: Path, short: Params, t
     write(tmp_path / "table.json", [whole], {"threads": 1}, classifiers.COLUMNS)
     assert json.loads((tmp_path / "table.json").read_text())["rows"] == [whole]
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert [line.count("|") for line in lines] == [8, 8, 8]
+    assert [line.count("|") for line in lines] == [9, 9, 9]
     assert lines[2].startswith("| late | ")
 
 
