@@ -74,18 +74,38 @@ def average_precision(found: Sequence[tuple[str, Span]], truth: Sequence[tuple[s
     of_video: dict[str, list[Span]] = {}
     for video, span in truth:
         of_video.setdefault(video, []).append(span)
-    taken = {video: np.zeros(len(spans), bool) for video, spans in of_video.items()}
-    ranked = sorted(found, key=lambda item: -item[1].score)
-    right = np.zeros(len(ranked), bool)
-    for i, (video, span) in enumerate(ranked):
-        if video not in of_video:
-            continue
-        shared = overlaps(bounds([span]), bounds(of_video[video]))[0]
-        shared[taken[video]] = -1
-        best = int(shared.argmax())
-        if shared[best] >= threshold:
-            right[i] = taken[video][best] = True
-    return interpolated(right, len(truth))
+    places: dict[str, list[int]] = {}
+    for i, (video, _) in enumerate(found):
+        places.setdefault(video, []).append(i)
+    right = np.zeros(len(found), bool)
+    for video, numbers in places.items():
+        right[numbers] = matched([found[i][1] for i in numbers], of_video.get(video, ()), threshold)
+    return interpolated(right[ranking([span.score for _, span in found])], len(truth))
+
+
+def ranking(scores: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
+    """Places of scores, the highest first; of two alike the first given."""
+    return np.argsort(-np.asarray(scores, np.float64), kind="stable")
+
+
+def matched(found: Sequence[Span], truth: Sequence[Span], threshold: float) -> NDArray[np.bool_]:
+    """Which stretches of one video and class are right: each takes at most one of the truth, and none takes one twice.
+
+    Args:
+        found: In any order; they take their turn by falling score.
+        truth: What there is to be found.
+        threshold: Temporal IoU from which on a stretch is right.
+    """
+    right, taken = np.zeros(len(found), bool), np.zeros(len(truth), bool)
+    if not truth:
+        return right
+    shared = overlaps(bounds(found), bounds(truth))
+    for i in ranking([span.score for span in found]):
+        free = np.where(taken, -1.0, shared[i])
+        best = int(free.argmax())
+        if free[best] >= threshold:
+            right[i] = taken[best] = True
+    return right
 
 
 def interpolated(right: NDArray[np.bool_], count: int) -> float:
