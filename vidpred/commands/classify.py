@@ -239,7 +239,8 @@ class _Judge:
             typer.echo(json.dumps({"videos": len(self._truth), "tiou": rows}))
             return
         count = sum(map(len, self._truth.values()))
-        typer.echo(f"{len(self._truth)} videos with {count} true segments; average precision at a temporal IoU of")
+        videos = f"{len(self._truth)} video{'s' * (len(self._truth) != 1)}"
+        typer.echo(f"{videos} with {count} true segments; average precision at a temporal IoU of")
         labels = list(told[THRESHOLDS[0]])
         wide = max(len(label) for label in [*labels, "mAP"])
         typer.echo(f"  {'':<{wide}}" + "".join(f"{t:>8g}" for t in THRESHOLDS))
