@@ -64,10 +64,11 @@ def test_all_of_a_model_and_a_clip(model: Path, clip: Path, tmp_path: Path) -> N
     ]
     for row in said["ascent"]:
         assert row["judged"]["answer"] in TASK.classes
-        arrays = np.load(out / row["arrays"], allow_pickle=False)
-        assert arrays["clip"].shape == (4, 24, 24, 3)
+        with np.load(out / row["arrays"], allow_pickle=False) as arrays:
+            clip_found, flow = arrays["clip"], arrays["flow"]
+        assert clip_found.shape == (4, 24, 24, 3)
         # things go where flow does not lead back to
-        assert row["going"] == pytest.approx([-arrays["flow"][:, i].mean() for i in range(2)], abs=1e-4)
+        assert row["going"] == pytest.approx([-flow[:, i].mean() for i in range(2)], abs=1e-4)
         assert frames_in(out / row["pictures"]["arrows"]) == frames_in(out / row["pictures"]["colours"]) == 3
         assert (out / row["pictures"]["clip"]).is_file()
     (row,) = said["saliency"]
