@@ -15,7 +15,8 @@ from tests.shapes import COLOURS, write_colours
 from vidpred.config import Params
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
-from vidpred.evaluation.classify import by_video, evaluate_classes, headline_of_classes, judged
+from vidpred.evaluation.classes import by_video, judged
+from vidpred.evaluation.classify import evaluate_classes, headline_of_classes
 from vidpred.evaluation.confusion import confusion_of, per_class
 from vidpred.models import zoo
 from vidpred.models.files import save_model

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vidpred.serving.localise import Found
 
 EPILOG = (
-    "Examples: `vidpred classify cat.gif`; `vidpred classify models/trained clips/*.mp4 --top 3`; "
+    "Examples: `vidpred classify cat.gif`; `vidpred classify models:/vidpred-classify@champion clips/*.mp4 --top 3`; "
     "`vidpred classify match.mp4 -o match.srt -o match.png`; "
     "`vidpred classify matches/*.mp4 --localise proposals --truth matches.csv`"
 )
@@ -36,9 +36,10 @@ class Localise(StrEnum):
 
 def classify(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="[MODEL] CLIP...", help="A model folder (default: models/trained), then GIFs or videos."
+            metavar="[MODEL] CLIP...",
+            help="models:/NAME@ALIAS or a model folder (default: models/trained), then GIFs or videos.",
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Classes that are told of each clip, likeliest first.")] = 1,
@@ -84,11 +85,12 @@ def classify(
     from vidpred.errors import UserError
     from vidpred.evaluation.annotations import read_truth, write_found
     from vidpred.serving.classify import ClipClassifier
+    from vidpred.tracking.download import is_uri
     from vidpred.workspace import find_root, set_up_logging
 
     set_up_logging()
-    given = paths[0].is_dir()
-    clips = paths[1:] if given else paths
+    given = is_uri(paths[0]) or Path(paths[0]).is_dir()
+    clips = [Path(path) for path in (paths[1:] if given else paths)]
     if not clips:
         raise UserError("name a GIF or video beside the model folder")
     targets = _targets(output or [], clips, localise)

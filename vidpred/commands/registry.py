@@ -52,7 +52,8 @@ def pull(
     folder, told, anew = fetch(model, output)
     what = f"{told['model']} (weights {told['weights_sha256'][:12]})"
     typer.echo(f"{folder}: {what}" + ("" if anew else ", which was there already"))
-    typer.echo(f"use it without a registry: vidpred predict {folder} cat.gif")
+    does = "classify" if told.get("kind") == "classify" else "predict"
+    typer.echo(f"use it without a registry: vidpred {does} {folder} cat.gif")
 
 
 def promote(
@@ -119,16 +120,16 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
         typer.echo(f"{where} has no models: `make repro` makes one and registers it, `vidpred register` one that is")
         return
     console = Console(highlight=False)
-    told = f"{where}; gains in PD over copying, 95 %"
+    told = f"{where}; gains over copying in PD, over the commonest class in points of top-1; 95 %"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=told, caption_justify="left")
-    for heading in ("version", "alias", "model", "PD", "gain", "data", "age"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("PD", "gain", "age") else "left")
+    for heading in ("version", "alias", "model", "on test", "gain", "data", "age"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("on test", "gain", "age") else "left")
     for row in rows:
         cells = [
             f"{row['name']}/{row['version']}",
             ", ".join(row["aliases"]),
             row["model"] or "–",
-            "–" if row["pd"] is None else f"{row['pd']:.2f}",
+            _on_test(row),
             _gain(row),
             (row["data_id"] or "–")[:8],
             _age(row["age_seconds"]),
@@ -139,12 +140,18 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
         console.print(f"{row['uri']}: {row['reason'] or 'not registered by vidpred'}", markup=False, soft_wrap=True)
 
 
+def _on_test(row: dict[str, Any]) -> str:
+    if row["top1"] is not None:
+        return f"top-1 {100 * row['top1']:.1f} %"
+    return "–" if row["pd"] is None else f"PD {row['pd']:.2f}"
+
+
 def _gain(row: dict[str, Any]) -> str:
     if row["gain"] is None:
         return "–"
     interval = row["gain_interval"]
     sure = f" ({100 * interval[0]:+.0f} … {100 * interval[1]:+.0f})" if interval else ""
-    return f"{100 * row['gain']:+.1f} %{sure}"
+    return f"{100 * row['gain']:+.1f}{' %' if row['top1'] is None else ''}{sure}"
 
 
 def _age(seconds: int) -> str:
@@ -163,7 +170,7 @@ def _name() -> str:
         root = find_root()
     except UserError:
         return "vidpred"
-    return load_params(root / "params.yaml").register_.name
+    return load_params(root / "params.yaml").registered
 
 
 def _judge() -> Callable[[Path], Bench]:

@@ -53,8 +53,9 @@ class EvaluateParams(Section):
 class RegisterParams(Section):
     """The MLflow registry."""
 
-    name: Annotated[str, Field(pattern=r"^[\w-]+$")] = "vidpred"
-    """Registered name; one a task."""
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")] | None = None
+    """Registered name; null: one a task, that is `vidpred` where frames are predicted, else `vidpred-classify` or
+    `vidpred-interpolate`."""
 
 
 class ReportParams(Section):
@@ -105,6 +106,11 @@ class Params(Section):
     register_: RegisterParams = Field(alias="register")  # the bare name is a method of ABCs
     report: ReportParams
     resources: ResourceParams = ResourceParams()
+
+    @property
+    def registered(self) -> str:
+        """What models of the task are registered under."""
+        return self.register_.name or ("vidpred" if self.task.kind == "predict" else f"vidpred-{self.task.kind}")
 
     @model_validator(mode="after")
     def _as_printed(self) -> Params:

@@ -1,131 +1,31 @@
 """The verdict on a classifier: how often it is right on test, for which classes, how sure that is, and pictures.
 
 In: a model folder, shards, the split. Out: `windows.parquet`, `videos.parquet`, `confusion.csv` and `pictures/` for the
-report and the registry, and the figures for `results/evaluate/metrics.json`. A video is judged as a whole: what the
-model believes of several windows, evenly spaced over it, is averaged.
+report and the registry, and the figures for `results/evaluate/metrics.json`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from vidpred.config import FlowParams, Params
-from vidpred.data.clips import evaluation_windows, make_batch, read_windows, task_of
+from vidpred.config import Params
+from vidpred.data.clips import task_of
 from vidpred.data.encode import write_gif
 from vidpred.data.shards import Shards
-from vidpred.data.split import read_groups, read_split
-from vidpred.errors import UserError
-from vidpred.evaluation.confusion import confusion_of, per_class, write_confusion
-from vidpred.evaluation.intervals import beats, paired_difference, why_not
+from vidpred.evaluation.classes import MAJORITY, judge_classes
+from vidpred.evaluation.confusion import write_confusion
 from vidpred.evaluation.pictures import GREEN, bordered, enlarge, spread, write_rows
-from vidpred.models import zoo
 from vidpred.models.files import load_model
-from vidpred.training.classes import TOP
-from vidpred.types import Classifier, Segment, Task, Window
+from vidpred.types import Classifier, Task, Window
 from vidpred.workspace import fresh_folder
 
-log = logging.getLogger(__name__)
-
-MAJORITY = "majority"
-"""What always says the class that is commonest in training."""
 RED = (200, 50, 40)
-_LEAST = 1e-9
-"""Believed of a class at the least, so that the cross-entropy of one that was ruled out is a number."""
-
-
-@torch.no_grad()
-def score_windows(
-    model: Classifier,
-    shards: Shards,
-    windows: Sequence[Window],
-    *,
-    task: Task,
-    flow: FlowParams,
-    groups: Sequence[str] | None = None,
-    batch_size: int = 32,
-    device: torch.device | str = "cpu",
-) -> pd.DataFrame:
-    """What a classifier believes of each window, in float32.
-
-    Args:
-        model: In eval mode.
-        shards: Where the windows are read.
-        windows: To be scored.
-        task: Decides context, interval and classes.
-        flow: How optical flow is computed, for models that need it.
-        groups: Of each row of the index, near-duplicates joined (`read_groups`); None: the clips' own.
-        batch_size: Windows scored at once.
-        device: Where to compute.
-
-    Returns:
-        A row a window: `window` (its place in the list), `clip`, `start`, `source`, `group`, `label`, and `p0`, `p1` …,
-        what it believes of each class: they add up to 1.
-
-    Raises:
-        UserError: scores are not finite.
-    """
-    model = model.to(device).eval()
-    believed: list[NDArray[np.float32]] = []
-    for first in range(0, len(windows), batch_size):
-        frames = read_windows(shards, windows[first : first + batch_size], count=task.context, interval=task.interval)
-        batch = make_batch(frames, context=task.context, device=device, flow=flow if model.needs_flow else None)
-        logits = model(batch.context, batch.flow).logits.float()
-        believed.append(logits.softmax(dim=1).cpu().numpy())
-    scores = np.concatenate(believed)
-    if not np.isfinite(scores).all():
-        raise UserError("the model's scores are not finite: train it again with a lower train.learning_rate")
-    clips = [shards.clips[window.clip] for window in windows]
-    rows = pd.DataFrame(
-        {
-            "window": range(len(windows)),
-            "clip": [clip.id for clip in clips],
-            "start": [window.start for window in windows],
-            "source": [clip.source for clip in clips],
-            "group": [clip.group for clip in clips] if groups is None else [groups[w.clip] for w in windows],
-            "label": [clip.label for clip in clips],
-        }
-    )
-    return rows.join(pd.DataFrame(scores, columns=[f"p{i}" for i in range(scores.shape[1])]))
-
-
-def by_video(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """What is believed of each video: the mean over its windows.
-
-    Args:
-        rows: As `score_windows`.
-        classes: In the order of the scores.
-
-    Returns:
-        A row a video, in the order of their first windows: `source`, `group`, `label`, `windows`, the scores,
-        `predicted`, `top1` and `top5` (1 or 0) and `cross_entropy`.
-    """
-    names = [f"p{i}" for i in range(len(classes))]
-    keys = ["source", "group", "label"]
-    grouped = rows.groupby(keys, sort=False)
-    videos = grouped[names].mean().join(grouped.size().rename("windows")).reset_index()
-    return videos.assign(**judged(videos[names].to_numpy(np.float64), videos["label"].to_list(), classes))
-
-
-def judged(scores: NDArray[np.float64], labels: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """`predicted`, `top1`, `top5` and `cross_entropy` of scores (N, classes) that add up to 1."""
-    number = {name: i for i, name in enumerate(classes)}
-    true = scores[np.arange(len(scores)), [number[label] for label in labels]]
-    rank = (scores >= true[:, None]).sum(axis=1) - 1
-    return {
-        "predicted": [classes[i] for i in scores.argmax(axis=1)],
-        "top1": (rank == 0).astype(float),
-        "top5": (rank < TOP).astype(float),
-        "cross_entropy": -np.log(np.maximum(true, _LEAST)),
-    }
 
 
 def evaluate_classes(
@@ -145,66 +45,15 @@ def evaluate_classes(
     """
     shards = Shards(shards_folder)
     model, info = load_model(model_folder, Classifier)
+    found = judge_classes(model, info, shards=shards, split=split, by_time=by_time, params=params, device=device)
     task = task_of(shards, params.task, split)
-    same_task(info["task"], task)
-    windows = evaluation_windows(
-        read_split(split, "test"),
-        task=params.task,
-        per_clip=params.evaluate.windows_per_clip,
-        step=params.evaluate.window_step,
-    )
-    if not windows:
-        raise UserError(f"no test clip holds a window of {params.task.span} frames: add clips or shorten task.context")
-    rows = score_windows(
-        model, shards, windows, task=task, flow=params.flow, groups=read_groups(split),
-        batch_size=params.evaluate.batch_size, device=device,
-    )  # fmt: skip
-    videos = by_video(rows, task.classes)
-    shares = _shares(shards, read_split(split, "train"), task.classes)
-    # of classes that are equally common the first is said: `judged` takes ties for wrong
-    said = shares - 1e-12 * np.arange(len(shares))
-    common = judged(np.tile(said, (len(videos), 1)), videos["label"].to_list(), task.classes)
     fresh_folder(out)
-    rows.assign(model=info["name"]).to_parquet(out / "windows.parquet")
-    videos.assign(model=info["name"], majority_top1=common["top1"]).to_parquet(out / "videos.parquet")
-    matrix = confusion_of(videos["label"].to_list(), videos["predicted"].to_list(), task.classes)
+    found.rows.assign(model=info["name"]).to_parquet(out / "windows.parquet")
+    found.videos.assign(model=info["name"]).to_parquet(out / "videos.parquet")
     (out / "pictures").mkdir()
-    write_confusion(out / "pictures", matrix, task.classes)
-    _pictures(out / "pictures", shards, windows, rows, videos, task, most=params.evaluate.pictures)
-    over = paired_difference(videos["top1"], common["top1"], videos["group"])
-    of_windows = judged(
-        rows[[f"p{i}" for i in range(len(task.classes))]].to_numpy(np.float64), rows["label"].to_list(), task.classes
-    )
-    gain = {"still": False, **over}
-    tops = ("top1", "top5", "cross_entropy") if len(task.classes) > TOP else ("top1", "cross_entropy")
-    mine = {name: float(videos[name].mean()) for name in tops}
-    log.info(
-        "%s: top-1 %.1f %% of %d test videos, %s %.1f %%",
-        info["name"], 100 * mine["top1"], len(videos), MAJORITY, 100 * common["top1"].mean(),
-    )  # fmt: skip
-    return {
-        "kind": "classify",
-        "model": {
-            "name": info["name"],
-            "parameters": zoo.parameters(model),
-            "operations": zoo.operations(model.cpu(), task),
-        },
-        "classes": list(task.classes),
-        "commonest": task.classes[int(shares.argmax())],
-        "videos": len(videos),
-        "windows": len(rows),
-        "split": "time" if by_time else "group",
-        "test": {
-            info["name"]: mine | {"top1_of_a_window": float(of_windows["top1"].mean())},
-            MAJORITY: {name: float(np.mean(common[name])) for name in tops},
-        },
-        "top1_interval": _interval(videos),
-        "baseline": MAJORITY,
-        f"over_{MAJORITY}": gain,
-        f"beats_{MAJORITY}": beats(gain),  # type: ignore[arg-type]  # it has what is asked for
-        "why_not": why_not(gain),  # type: ignore[arg-type]
-        "classes_of_test": per_class(matrix, task.classes),
-    }
+    write_confusion(out / "pictures", found.matrix, task.classes)
+    _pictures(out / "pictures", shards, found.windows, found.rows, found.videos, task, most=params.evaluate.pictures)
+    return found.figures
 
 
 def headline_of_classes(figures: dict[str, Any]) -> dict[str, float]:
@@ -215,35 +64,6 @@ def headline_of_classes(figures: dict[str, Any]) -> dict[str, float]:
     if gain["units"] > 1:
         told |= {"gain_at_least": gain["pooled_interval"][0]}
     return {name: round(float(value), 4) for name, value in told.items()}
-
-
-def same_task(trained: dict[str, Any], asked: Task) -> None:
-    """Makes sure that a model was trained for what it is judged by.
-
-    Raises:
-        UserError: it was not.
-    """
-    wrong = [
-        f"{name} {trained.get(name)} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("kind", "context", "interval", "height", "width")
-        if trained.get(name) != getattr(asked, name)
-    ]
-    if tuple(trained.get("classes", ())) != asked.classes:
-        wrong.append("other classes")
-    if wrong:
-        raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
-
-
-def _shares(shards: Shards, train: Sequence[Segment], classes: Sequence[str]) -> NDArray[np.float64]:
-    """How common each class is in training."""
-    labels = [shards.clips[segment.clip].label for segment in train]
-    return np.array([labels.count(name) / len(labels) for name in classes])
-
-
-def _interval(videos: pd.DataFrame) -> list[float] | None:
-    """95 % of top-1, by a bootstrap over groups; None where one group is all there is."""
-    found = paired_difference(videos["top1"], np.zeros(len(videos)), videos["group"])
-    return found["pooled_interval"] if found["units"] > 1 else None
 
 
 def _pictures(

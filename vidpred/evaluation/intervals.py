@@ -152,8 +152,18 @@ def beats(gain: Gain) -> bool:
     return gain["units"] >= MIN_UNITS and min(gain["pooled_interval"][0], gain["macro_interval"][0]) > 0
 
 
-def why_not(gain: Gain) -> str:
-    """What keeps a gain from being a claim, in words; empty where it is one."""
+def as_gain(difference: Difference) -> Gain:
+    """A difference of scores of which more is better, such as top-1, as a gain in their unit."""
+    return Gain(still=False, **difference)
+
+
+def why_not(gain: Gain, *, unit: str = "%") -> str:
+    """What keeps a gain from being a claim, in words; empty where it is one.
+
+    Args:
+        gain: To be told.
+        unit: Of a hundredth of it.
+    """
     if gain["still"]:
         return f"{NOTHING_MOVES}, so there is nothing to gain"
     if gain["units"] < MIN_UNITS:
@@ -163,7 +173,7 @@ def why_not(gain: Gain) -> str:
     if low > 0:
         return ""
     verdict = "holds zero" if high >= 0 else "says that it is worse"
-    return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} %, {verdict}"
+    return f"the 95 % interval of the gain, {100 * low:+.1f} to {100 * high:+.1f} {unit}, {verdict}"
 
 
 def _units(groups: ArrayLike, blocks: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

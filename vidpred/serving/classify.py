@@ -1,7 +1,7 @@
 """A classifier that is ready for clips of any length.
 
-In: a model folder, and clips as files or frames. Out: what it believes of each class: the mean over windows, evenly
-spaced over the clip, as in `evaluate`.
+In: a model, from a registry or a folder, and clips as files or frames. Out: what it believes of each class: the mean
+over windows, evenly spaced over the clip, as in `evaluate`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from vidpred.data.clips import make_batch
 from vidpred.data.complaints import MediaError
 from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
+from vidpred.tracking.download import download
 from vidpred.training.device import choose_device
 from vidpred.types import Classifier
 
@@ -43,14 +44,18 @@ class ClipClassifier:
         self._flow = FlowParams(**self.info.get("flow", {}))
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: str = "auto") -> ClipClassifier:
-        """Builds the model of a folder.
+    def load(cls, model: Path | str, *, device: str = "auto") -> ClipClassifier:
+        """Fetches a model where necessary, and builds it.
+
+        Args:
+            model: `models:/name@alias`, `models:/name/3`, `runs:/<run id>/<folder>`, or a local folder.
+            device: `auto` takes a GPU where there is one; else `cpu` or `cuda`.
 
         Raises:
             UserError: there is none, it is damaged, it predicts instead of classifying, or there is no such device.
         """
         chosen = choose_device(device)
-        return cls(*load_model(Path(folder), Classifier), device=chosen)
+        return cls(*load_model(download(str(model)), Classifier), device=chosen)
 
     def read(self, path: Path) -> np.ndarray:
         """A GIF or video at the size and frame rate that it was trained on: uint8 (T, H, W, 3).

@@ -5,6 +5,7 @@ In: what the gate judges by, and the tables of `evaluate`. Out, beside the weigh
     card.json   for programs, as `Card` has it
     card.md     the same for people; also the description of the version in MLflow
     card.png    a filmstrip of the evaluation, card.gif: it moving
+    confusion.png   of a classifier: which class is taken for which
 
 A card that comes from a registry was written by a stranger: `read_card` bounds its size and checks its form, and who
 shows its texts escapes them.
@@ -25,14 +26,18 @@ from vidpred.models.files import INFO
 from vidpred.tracking.card_text import as_markdown
 from vidpred.workspace import write_json
 
-CARD, TEXT, STRIP, MOVING = "card.json", "card.md", "card.png", "card.gif"
-CARD_FILES: Final = (CARD, TEXT, STRIP, MOVING)
-MOST_BYTES: Final = {CARD: 256_000, TEXT: 256_000, STRIP: 8_000_000, MOVING: 8_000_000}
+CARD, TEXT, STRIP, MOVING, CONFUSION = "card.json", "card.md", "card.png", "card.gif", "confusion.png"
+PICTURES: Final = {STRIP: "0.png", MOVING: "0.gif", CONFUSION: "confusion.png"}
+"""Beside a card, and what `evaluate` calls them."""
+CARD_FILES: Final = (CARD, TEXT, *PICTURES)
+MOST_BYTES: Final = {CARD: 256_000, TEXT: 256_000} | dict.fromkeys(PICTURES, 8_000_000)
 """Of each file; larger ones are neither written nor read."""
+CLASSES = 1000
+"""Told of one by one."""
 LICENCES = 50
 """Named on a card; the others are counted together."""
 
-_MAGIC = {STRIP: (b"\x89PNG\r\n\x1a\n",), MOVING: (b"GIF87a", b"GIF89a")}
+_MAGIC = {".png": (b"\x89PNG\r\n\x1a\n",), ".gif": (b"GIF87a", b"GIF89a")}
 
 Word = Annotated[str, StringConstraints(max_length=100)]
 LONGEST: Final = 600
@@ -97,7 +102,7 @@ class Split(_Part):
 
 
 class Gain(_Part):
-    """A relative gain in PD over another model on the same windows: 0.2 is a fifth less distance."""
+    """A gain over another model on the same clips: in PD 0.2 is a fifth less distance, in top-1 20 points more."""
 
     pooled: Number
     macro: Number
@@ -112,6 +117,20 @@ class Gain(_Part):
     """In words; empty where it is."""
 
 
+class OfClass(_Part):
+    """How a classifier fares with one class; None where a figure would be a ratio to nothing."""
+
+    name: Line
+    videos: Count
+    """Of it, on test."""
+    recall: Number | None
+    """The share of them that it finds."""
+    precision: Number | None
+    """How often it is right where it says this class."""
+    taken_for: Line | None
+    """The class that it is most often taken for."""
+
+
 class Judged(_Part):
     """The figures on the test clips."""
 
@@ -122,6 +141,12 @@ class Judged(_Part):
     """Model to its figures; baselines among them."""
     gains: Annotated[dict[Word, Gain], Field(max_length=10)]
     """Over each of these."""
+    videos: Count = 0
+    """That a classifier was judged by."""
+    top1_interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+    """Of a classifier, 95 %."""
+    classes: Annotated[list[OfClass], Field(max_length=CLASSES)] = []
+    """Of a classifier."""
 
 
 class Rollout(_Part):
@@ -151,7 +176,7 @@ class Card(_Part):
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     parameters: Count | None
     operations: Count | None
-    """Multiply-adds of one predicted frame."""
+    """Multiply-adds of one predicted frame, or of one window that is classified."""
     vidpred: Word
     """Version that made it."""
     task: Task
@@ -172,10 +197,10 @@ def write_card(folder: Path, card: Mapping[str, Any], pictures: Path | None = No
     Args:
         folder: Exists.
         card: As `make_card` gives it.
-        pictures: Folder of `0.png` and `0.gif`, as `evaluate` leaves it.
+        pictures: Folder of `0.png`, `0.gif` and, for a classifier, `confusion.png`, as `evaluate` leaves it.
     """
     shown = []
-    for name, source in ((STRIP, "0.png"), (MOVING, "0.gif")):
+    for name, source in PICTURES.items():
         if pictures is not None and _is_picture(pictures / source, name):
             shutil.copyfile(pictures / source, folder / name)
             shown.append(name)
@@ -184,8 +209,8 @@ def write_card(folder: Path, card: Mapping[str, Any], pictures: Path | None = No
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card beside a model's weights, of the form of `Card`, and `pictures`: those of `card.png`, `card.gif` that
-    are there. Its texts are a stranger's: escape them where they are shown.
+    """The card beside a model's weights, of the form of `Card`, and `pictures`: those of `PICTURES` that are there. Its
+    texts are a stranger's: escape them where they are shown.
 
     Args:
         folder: As `download` gives it.
@@ -208,7 +233,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a card that this version can read") from None
     if said != card["weights_sha256"]:
         raise UserError(f"{path} is the card of another model")
-    return card | {"pictures": [name for name in (STRIP, MOVING) if _is_picture(folder / name, name)]}
+    return card | {"pictures": [name for name in PICTURES if _is_picture(folder / name, name)]}
 
 
 def _is_picture(path: Path, kind: str) -> bool:
@@ -217,6 +242,6 @@ def _is_picture(path: Path, kind: str) -> bool:
         if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES[kind]:
             return False
         with path.open("rb") as file:
-            return file.read(8).startswith(_MAGIC[kind])
+            return file.read(8).startswith(_MAGIC[Path(kind).suffix])
     except OSError:
         return False

@@ -15,6 +15,7 @@ from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.evaluation.intervals import beats, why_not
 from vidpred.tracking.card import (
+    CLASSES,
     LICENCES,
     LONGEST,
     Amount,
@@ -23,6 +24,7 @@ from vidpred.tracking.card import (
     Gain,
     Judged,
     Licence,
+    OfClass,
     Rollout,
     Split,
     Task,
@@ -65,6 +67,14 @@ def make_card(bench: Bench, evaluation: Path | None = None) -> dict[str, Any]:
             baseline=verdict(metrics).baseline,
             metrics={name: dict(figures) for name, figures in metrics["test"].items()},
             gains=_gains(metrics),
+            videos=metrics.get("videos", 0),
+            top1_interval=metrics.get("top1_interval"),
+            classes=[
+                OfClass(
+                    name=name[:LONGEST], **{key: row[key] for key in ("videos", "recall", "precision", "taken_for")}
+                )
+                for name, row in list(metrics.get("classes_of_test", {}).items())[:CLASSES]
+            ],
         ),
         rollout=_rollout(evaluation),
         motion=_motion(evaluation, model),
@@ -120,7 +130,7 @@ def _gains(metrics: Mapping[str, Any]) -> dict[str, Gain]:
             macro_interval=macro,
             units=gain["units"],
             beats=bool(metrics.get(f"beats_{over}", beats(gain))),
-            why_not=why_not(gain),
+            why_not=why_not(gain, unit="points" if metrics.get("kind") == "classify" else "%"),
         )
     return found
 

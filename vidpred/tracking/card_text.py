@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vidpred.data.card_figures import UNKNOWN
+from vidpred.tracking import card_classes
 from vidpred.training.figures import UNITS, gain_in_words
 
 DESCRIPTION = 5000
@@ -17,6 +18,9 @@ _SHOWN = 100
 """Characters of a stranger's text."""
 _LISTED = 12
 """Licences in the text; card.json has more."""
+_PREDICTED = dict.fromkeys(("card.png", "card.gif"), "A test clip: what happened, and what was predicted, in green")
+_PICTURES = {"confusion.png": "Which class, a row, is taken for which, a column"}
+_ONE = "A test clip, green where it was told right, red where not"
 _TABLE = ("perceptual_distance", "psnr_db", "ssim")
 _HEADINGS = {"perceptual_distance": "PD", "psnr_db": "PSNR, dB", "ssim": "SSIM"}
 _SPLITS = {
@@ -49,10 +53,11 @@ def limits_of(card: Mapping[str, Any]) -> list[str]:
     )
     fit = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}.get(task["fit"], "brought")
     size = f"{task['width']}x{task['height']} pixels"
+    classify = task["kind"] == "classify"
     judges = f"{_plural(split['test']['clips'], 'clip')} of {_plural(split['test']['groups'], 'group')}"
     other = f"clips of another shape are {fit} to it, and at another rate things move by other steps than in training"
     limits = [
-        f"Made for {what}, {size}, {rate}{every}; {other}.",
+        card_classes.purpose(card) if classify else f"Made for {what}, {size}, {rate}{every}; {other}.",
         f"Judged by {judges} of its own data set: nothing is known of clips of other kinds.",
     ]
     if split["kind"] == "time":
@@ -60,12 +65,18 @@ def limits_of(card: Mapping[str, Any]) -> list[str]:
     for over, gain in test["gains"].items():
         if not gain["beats"]:
             limits.append(f"Not shown to be better than {over}: {gain['why_not'] or 'the interval holds zero'}.")
+    if classify:
+        limits += card_classes.limits(card)
     limits += _where_nothing_moves(card["motion"], test["baseline"]) + _ahead(card)
     unknown = sum(row["sources"] for row in card["licences"] if row["licence"] == UNKNOWN)
     if unknown or not card["licences"]:
         of = f"{_plural(unknown, 'source')}" if unknown else "the sources"
         limits.append(f"The licence of {of} is unknown: find out before you pass the model on.")
-    limits.append("What it shows is a guess, not a record of what happened.")
+    limits.append(
+        "What it says is a guess: the share that it gives a class is what it believes, not how often it is right."
+        if classify
+        else "What it shows is a guess, not a record of what happened."
+    )
     return limits
 
 
@@ -106,21 +117,26 @@ def as_markdown(card: Mapping[str, Any], *, pictures: Sequence[str] = ()) -> str
         pictures: Names of those beside it that are to be shown.
     """
     task, data, test = card["task"], card["data"], card["test"]
+    classify = task["kind"] == "classify"
     size = f"{task['width']}x{task['height']}"
+    made_for = card_classes.title(card) if classify else f"{task['context']} → {task['horizon']} frames of {size}"
     counted = [
         f"{card[key]:,} {word}"
-        for key, word in (("parameters", "parameters"), ("operations", "multiply-adds a frame"))
+        for key, word in (
+            ("parameters", "parameters"),
+            ("operations", f"multiply-adds a {'window' if classify else 'frame'}"),
+        )
         if card[key] is not None
     ]
     parts = [
-        f"# {plain(card['model'])}: {task['context']} → {task['horizon']} frames of {size}",
+        f"# {plain(card['model'])}: {made_for}",
         f"{', '.join(counted)}; made by vidpred {plain(card['vidpred'])}; weights {card['weights_sha256'][:12]}."
         if counted
         else f"Made by vidpred {plain(card['vidpred'])}; weights {card['weights_sha256'][:12]}.",
-        *(f"![A test clip: what happened, and what was predicted, in green]({name})" for name in pictures),
+        *(f"![{(_PICTURES if classify else _PREDICTED).get(name, _ONE)}]({name})" for name in pictures),
         "## How good",
-        _figures(test, card["model"]),
-        "\n".join(f"- {_gain(over, gain)}" for over, gain in test["gains"].items()),
+        "\n".join(card_classes.figures(test, plain, card["model"])) if classify else _figures(test, card["model"]),
+        "\n".join(f"- {_gain(over, gain, classify=classify)}" for over, gain in test["gains"].items()),
         "## Limits",
         "\n".join(f"- {plain_sentence(limit)}" for limit in card["limits"]),
         "## Data",
@@ -158,12 +174,14 @@ def _figures(test: Mapping[str, Any], model: str) -> str:
     )
 
 
-def _gain(over: str, gain: Mapping[str, Any]) -> str:
+def _gain(over: str, gain: Mapping[str, Any], *, classify: bool) -> str:
+    words = card_classes.points if classify else gain_in_words
     interval = gain["pooled_interval"]
-    sure = f" (95 %: {gain_in_words(interval[0])} to {gain_in_words(interval[1])})" if interval else ""
-    macro = f", {gain_in_words(gain['macro'])} as a mean over videos"
+    sure = f" (95 %: {words(interval[0])} to {words(interval[1])})" if interval else ""
+    macro = f", {words(gain['macro'])} as a mean over {'groups' if classify else 'videos'}"
     judged = "it beats it" if gain["beats"] else "not shown to be better"
-    return plain_sentence(f"{gain_in_words(gain['pooled'])} in PD over {over}{sure}{macro}: {judged}")
+    figure = "of top-1" if classify else "in PD"
+    return plain_sentence(f"{words(gain['pooled'])} {figure} over {over}{sure}{macro}: {judged}")
 
 
 def _split(split: Mapping[str, Any]) -> str:

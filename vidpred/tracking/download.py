@@ -23,7 +23,7 @@ from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS, read_info, task_from
 from vidpred.tracking import store
 from vidpred.tracking.artifacts import Place, find_place, free_room
-from vidpred.tracking.card import CARD, MOVING, STRIP, TEXT, read_card
+from vidpred.tracking.card import CARD, PICTURES, TEXT, read_card
 from vidpred.tracking.package import ARTIFACTS
 from vidpred.tracking.receipt import RECEIPT, find, read_receipt
 
@@ -121,7 +121,7 @@ def bring(source: str, model: str) -> Path:
                 place.bring(WEIGHTS, part, advance)
             _check(part, model)
             if (part / CARD).is_file():
-                _bring_card(place, part, [TEXT, STRIP, MOVING])
+                _bring_card(place, part, [TEXT, *PICTURES])
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 part.rename(folder)

@@ -1,4 +1,4 @@
-"""Which alias a new version gets: `champion` is earned on the test windows, never by arrival.
+"""Which alias a new version gets: `champion` is earned on the test clips, never by arrival.
 
 In: the candidate's scores, what it was made from, and the present champion as a local folder. Out: the alias and the
 reason in words.
@@ -7,7 +7,7 @@ reason in words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,15 +20,13 @@ from vidpred.config import FlowParams
 from vidpred.data.shards import Shards
 from vidpred.data.split import read_split
 from vidpred.errors import UserError
-from vidpred.evaluation.intervals import beats, paired_gain, why_not
-from vidpred.evaluation.scoring import score_model
-from vidpred.models.files import load_model, task_from
+from vidpred.evaluation.intervals import beats
+from vidpred.models.files import load_model
 from vidpred.tracking.aliases import CHALLENGER, CHAMPION
+from vidpred.tracking.measure import held_against
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
-from vidpred.types import Window
-
-_METRIC = "perceptual_distance"
+from vidpred.types import Model
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
     if champion is None:
         return Decision(CHAMPION, f"it beats {bar}, and there was no champion")
     try:
-        model, info = load_model(champion)
+        model, info = load_model(champion, Model)
         seen = read_seen(champion)
     except UserError as error:
         # its folder is a temporary one: its name says nothing, and is another one each time
@@ -127,26 +125,11 @@ def decide(bench: Bench, champion: Path | None, *, called: str = "the champion")
     known = has_seen(seen, bench)
     if known:
         return Decision(CHALLENGER, f"not compared: {called} was trained on {known}", against)
-    clips = {clip.id: row for row, clip in enumerate(bench.shards.clips)}
-    mine = bench.windows
-    rows = score_model(
-        model,
-        bench.shards,
-        [Window(clips[clip], int(start)) for clip, start in zip(mine["clip"], mine["start"], strict=True)],
-        task=task_from(bench.info["task"]),
-        flow=bench.flow,
-        crop=bench.crop,
-        batch_size=bench.batch_size,
-        device=bench.device,
-    )
-    blocks = mine["block"] if bench.metrics["split"] == "time" else None
-    gain = paired_gain(mine[_METRIC], rows[_METRIC], mine["group"], blocks=blocks)
-    against |= {_METRIC: float(rows[_METRIC].mean()), "gain": dict(gain)}
-    same = "the one test window" if len(mine) == 1 else f"the same {len(mine)} test windows"
-    told = f"PD {mine[_METRIC].mean():.2f} against {rows[_METRIC].mean():.2f} on {same}"
-    if beats(gain):
-        return Decision(CHAMPION, f"it beats {bar} and {called}: {told}", against)
-    return Decision(CHALLENGER, f"it does not beat {called}: {told}; {why_not(gain)}", against)
+    held = held_against(bench, model)
+    against |= held.figures | {"gain": dict(held.gain)}
+    if beats(held.gain):
+        return Decision(CHAMPION, f"it beats {bar} and {called}: {held.told}", against)
+    return Decision(CHALLENGER, f"it does not beat {called}: {held.told}; {held.why_not}", against)
 
 
 def other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str:
@@ -156,11 +139,27 @@ def other_task(champion: Mapping[str, Any], candidate: Mapping[str, Any]) -> str
         {"fps": "unknown", "fit": "unknown"} | {key: info[key] for key in ("fps", "fit") if key in info} | info["task"]
         for info in (champion, candidate)
     )
-    return ", ".join(
-        f"{name} {theirs.get(name)} instead of {ours.get(name)}"
+    differs = {
+        name: f"{name} {theirs.get(name)} instead of {ours.get(name)}"
         for name in sorted({*theirs, *ours})
         if theirs.get(name) != ours.get(name)
-    )
+    }
+    if "kind" in differs:
+        return differs["kind"]  # the rest follows from it
+    if "classes" in differs:
+        differs["classes"] = _other_classes(theirs.get("classes", ()), ours.get("classes", ()))
+    return ", ".join(differs.values())
+
+
+def _other_classes(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """What is other about classes; those of a data set would fill a page."""
+    unknown, missing = sorted({*theirs} - {*ours}), sorted({*ours} - {*theirs})
+    told = [
+        f"{word} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for word, names in (("with", unknown), ("without", missing))
+        if names
+    ]
+    return f"classes {' and '.join(told)}" if told else "classes in another order"
 
 
 def has_seen(seen: Mapping[str, Any], bench: Bench) -> str:

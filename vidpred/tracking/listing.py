@@ -19,9 +19,9 @@ _LONGEST = 500
 
 
 def list_versions(name: str | None = None) -> list[dict[str, Any]]:
-    """The versions of all registered models, or of one, newest first: name, version, uri, aliases, model, pd, gain,
-    gain_interval, data_id, weights_sha256, created (UTC, ISO 8601), age_seconds, decision, reason, promoted; None where
-    a version does not tell.
+    """The versions of all registered models, or of one, newest first: name, version, uri, aliases, model, pd, top1,
+    gain, gain_interval, baseline, data_id, weights_sha256, created (UTC, ISO 8601), age_seconds, decision, reason,
+    promoted; None where a version does not tell.
 
     Args:
         name: Of the registered model; None: all.
@@ -71,6 +71,7 @@ def _row(model: RegisteredModel, version: ModelVersion, aliases: Mapping[str, st
         "aliases": sorted(alias for alias, number in aliases.items() if str(number) == str(version.version)),
         "model": _text(tags, "model"),
         "pd": _number(tags, "perceptual_distance"),
+        "top1": _number(tags, "top1"),
         "gain": _number(tags, "gain_pooled"),
         "gain_interval": None if low is None or high is None else [low, high],
         "baseline": _baseline(tags),
@@ -102,6 +103,8 @@ def _number(tags: Mapping[str, str], key: str) -> float | None:
 
 def _baseline(tags: Mapping[str, str]) -> str | None:
     """The bar, which the name of a figure tells."""
-    suffix = "_perceptual_distance"
-    found = [key.removeprefix("vidpred.").removesuffix(suffix) for key in tags if key.endswith(suffix)]
-    return next((name for name in sorted(found) if name in ("average", "copy_first", "copy_last")), None)
+    figures = ("_perceptual_distance", "_top1")
+    found = {
+        key.removeprefix("vidpred.").removesuffix(figure) for key in tags for figure in figures if key.endswith(figure)
+    }
+    return next((name for name in sorted(found) if name in ("average", "copy_first", "copy_last", "majority")), None)

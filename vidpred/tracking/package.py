@@ -20,11 +20,14 @@ import numpy as np
 import vidpred
 from vidpred.models import zoo
 from vidpred.models.files import INFO, WEIGHTS, task_from
+from vidpred.types import Model
 
 SEEN = "seen.json"
 """What the model was chosen and trained on, beside its weights."""
 ARTIFACTS = "artifacts"
 """Where MLflow puts a model's files."""
+WINDOWS = 8
+"""Of a clip that a classifier scores, unless told otherwise; `pyfunc_classes` has the same."""
 
 _ALWAYS = ("__init__.py", "py.typed", "types.py", "records.py", "errors.py", "models")
 _FLOW = ("data/__init__.py", "data/flow.py")
@@ -59,12 +62,12 @@ def package(
         from mlflow.pyfunc import save_model
 
         staged = Path(temporary)
-        flow = needs_flow(info)
+        flow, classifies = needs_flow(info), info["task"].get("kind") == "classify"
         _copy_code(staged / "vidpred", flow=flow)
         (staged / SEEN).write_text(json.dumps(seen, indent=2, sort_keys=True) + "\n")
         save_model(
             str(out),
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            python_model=str(Path(__file__).with_name("pyfunc_classes.py" if classifies else "pyfunc_model.py")),
             code_paths=[str(staged / "vidpred")],
             artifacts={
                 "weights": str(model_folder / WEIGHTS),
@@ -73,7 +76,7 @@ def package(
             },
             signature=_signature(info["task"]),
             input_example=example,
-            pip_requirements=requirements(flow=flow),
+            pip_requirements=requirements(flow=flow, pandas=classifies),
             mlflow_model=Model(run_id=run_id),
         )
         for name in ("input_example.json", "serving_input_example.json"):  # MLflow gives each number a line
@@ -88,12 +91,13 @@ def package(
 
 def needs_flow(info: Mapping[str, Any]) -> bool:
     """Whether the model of a model.json wants optical flow."""
-    return zoo.build(info["name"], info["config"], task_from(info["task"])).needs_flow
+    return zoo.build(info["name"], info["config"], task_from(info["task"]), Model).needs_flow
 
 
-def requirements(*, flow: bool) -> list[str]:
+def requirements(*, flow: bool, pandas: bool = False) -> list[str]:
     """Exact versions of what the model imports, as installed here; without local versions, which no index has."""
-    names = ["mlflow", "numpy", "safetensors", "torch", *(["opencv-python-headless"] if flow else [])]
+    names = ["mlflow", "numpy", "safetensors", "torch"]
+    names += ["opencv-python-headless"] * flow + ["pandas"] * pandas
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
 
 
@@ -122,9 +126,15 @@ def _copy_code(into: Path, *, flow: bool) -> None:
 
 def _signature(task: Mapping[str, Any]) -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     frames = TensorSpec(np.dtype(np.uint8), (-1, -1, task["height"], task["width"], 3))
+    if task.get("kind") == "classify":
+        return ModelSignature(
+            inputs=Schema([frames]),
+            outputs=Schema([ColSpec("double", name) for name in task["classes"]]),
+            params=ParamSchema([ParamSpec("windows", "long", WINDOWS)]),
+        )
     return ModelSignature(
         inputs=Schema([frames]),
         outputs=Schema([frames]),

@@ -34,6 +34,7 @@ from vidpred.tracking.download import bring, resolve
 from vidpred.tracking.gate import Bench, Decision, decide
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
+from vidpred.types import Model
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -125,7 +126,7 @@ def _usable(client: MlflowClient) -> Callable[[ModelVersion], None]:
 
     def check(version: ModelVersion) -> None:
         source = str(client.get_model_version_download_uri(version.name, version.version))
-        load_model(bring(source, f"models:/{version.name}/{version.version}"))
+        load_model(bring(source, f"models:/{version.name}/{version.version}"), Model)
 
     return check
 

@@ -20,6 +20,7 @@ from vidpred.tracking import store
 from vidpred.tracking.aliases import now
 from vidpred.tracking.card import CARD_FILES
 from vidpred.tracking.download import FORMS, Found, bring, is_uri, resolve
+from vidpred.types import Model
 
 PULLED: Final = "pulled.json"
 """In the folder: from where, which version, when, and the sha256 of each file."""
@@ -69,13 +70,14 @@ def _copied(source: Path, folder: Path, before: Mapping[str, Any] | None, *, fou
         for name in FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, part / name)
-        info = load_model(part)[1]  # what is pulled is usable
+        info = load_model(part, Model)[1]  # what is pulled is usable
         told = {
             "model": f"models:/{found.name}/{found.version}" if found.name else model,
             "asked": model,
             "registry": store.display(store.tracking_uri()),
             "name": found.name,
             "version": found.version,
+            "kind": info["task"].get("kind", "predict"),
             "weights_sha256": info["weights_sha256"],
             "files": {path.name: workspace.file_sha256(path) for path in sorted(part.iterdir())},
             "at": now(),

@@ -28,12 +28,13 @@ from vidpred.tracking.card_text import as_markdown
 from vidpred.tracking.download import download
 from vidpred.tracking.gate import Bench, Decision, seen_by
 from vidpred.tracking.lineage.keep import keep
+from vidpred.tracking.measure import classifies, figures_of
 from vidpred.tracking.package import ARTIFACTS, package
 from vidpred.tracking.promotion import alone, apply, decide_again, decision_tags
 from vidpred.tracking.receipt import IDENTITY_TAG, find, has_files, registered_tag
 from vidpred.tracking.runs import Tracker
 from vidpred.training.figures import interval_of, verdict
-from vidpred.types import Window, to_uint8
+from vidpred.types import Model, Window, to_uint8
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,6 +48,11 @@ SHA_TAG = "vidpred.weights_sha256"
 CARD_TAG = "vidpred.card"
 """A digest of the version's card."""
 
+_DOES = {
+    "predict": "Predicts the next frames of a clip.",
+    "interpolate": "Predicts the frames between those of a clip.",
+    "classify": "Says which class a clip is of.",
+}
 _PATIENCE_SECONDS = 60
 """A server may take longer over an upload than over a figure."""
 
@@ -80,7 +86,7 @@ def register(
     Raises:
         UserError: the model is damaged, or MLflow does not answer.
     """
-    info = load_model(model_folder)[1]
+    info = load_model(model_folder, Model)[1]
     client = store.connect(patience_seconds=_PATIENCE_SECONDS)
     identity = _identity(info)
     # two at once, as with `dvc exp run --queue`, would else make two versions
@@ -154,7 +160,7 @@ def _create(
     with _packaged(model_folder, info, bench=bench, card=card, run_id=run_id) as packaged:
         run.artifact(packaged, folder)
     try:
-        client.create_registered_model(name, description="Predicts the next frames of a clip. Made by vidpred.")
+        client.create_registered_model(name, description=f"{_DOES[info['task']['kind']]} Made by vidpred.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -221,25 +227,17 @@ def _folder_of(client: MlflowClient, version: ModelVersion) -> str | None:
 
 
 def _example(bench: Bench) -> np.ndarray:
-    """The context of the first test window: uint8 (1, T, H, W, 3)."""
+    """The frames of the first test window that a model is given: uint8 (1, T, H, W, 3)."""
     task = task_from(bench.info["task"])
     first = bench.windows.iloc[0]
     clip = next(row for row, clip in enumerate(bench.shards.clips) if clip.id == first["clip"])
     window = Window(clip, int(first["start"]))
+    if classifies(bench.info):  # it takes frames from a clip's one after the other
+        return read_windows(bench.shards, [window], count=(task.context - 1) * task.interval + 1)
     frames = read_windows(bench.shards, [window], count=task.context + task.horizon, interval=task.interval)
     batch = make_batch(frames, context=task.context, between=task.between)
     example: np.ndarray = to_uint8(batch.context).movedim(-3, -1).numpy()
     return example
-
-
-def _figures(info: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float]:
-    bar, gain, _ = verdict(metrics)
-    return {
-        "perceptual_distance": metrics["test"][info["name"]]["perceptual_distance"],
-        f"{bar}_perceptual_distance": metrics["test"][bar]["perceptual_distance"],
-        "gain_pooled": gain["pooled"],
-        "gain_macro": gain["macro"],
-    }
 
 
 def _tags(info: Mapping[str, Any], bench: Bench, decision: Decision) -> dict[str, str]:
@@ -255,7 +253,7 @@ def _tags(info: Mapping[str, Any], bench: Bench, decision: Decision) -> dict[str
         "vidpred.train_groups_sha256": workspace.digest(seen["groups"]),
         **decision_tags(decision),
         **{f"vidpred.task.{key}": str(value) for key, value in info["task"].items()},
-        **{f"vidpred.{key}": f"{value:.4g}" for key, value in _figures(info, bench.metrics).items()},
+        **{f"vidpred.{key}": f"{value:.4g}" for key, value in figures_of(info, bench.metrics).items()},
         **{f"vidpred.gain_{end}": f"{value:.4g}" for end, value in zip(("low", "high"), interval or (), strict=False)},
     }
 
@@ -269,7 +267,7 @@ def _receipt(name: str, info: Mapping[str, Any], decision: Decision, metrics: Ma
         "alias": decision.alias,
         "reason": decision.reason,
         "champion": decision.champion,
-        "figures": _figures(info, metrics),
+        "figures": figures_of(info, metrics),
     }
 
 

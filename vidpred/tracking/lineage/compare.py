@@ -22,6 +22,9 @@ from vidpred.tracking.lineage.record import CLIPS, WINDOWS
 from vidpred.tracking.lineage.subject import Subject, identity_of
 from vidpred.training.figures import FURTHER_HIGHER_IS_BETTER, FURTHER_UNITS, HIGHER_IS_BETTER, UNITS
 
+_UNITS = UNITS | FURTHER_UNITS | {"top1": "", "top5": "", "cross_entropy": ""}
+_UP = HIGHER_IS_BETTER | FURTHER_HIGHER_IS_BETTER | {"top1": True, "top5": True, "cross_entropy": False}
+
 Pair = tuple[str, str]
 _PICTURES, _LARGEST_PICTURE = 12, 4_000_000
 
@@ -167,7 +170,7 @@ def _clips(found: Comparison, one: Subject, other: Subject) -> None:
 
 def _figures(found: Comparison, one: Subject, other: Subject) -> None:
     sides = [_test(subject) for subject in (one, other)]
-    shared = [name for name in (*UNITS, *FURTHER_UNITS) if all(name in side for side in sides)]
+    shared = [name for name in _UNITS if all(name in side for side in sides)]
     if not shared:
         found.unseen.append("figures on test: not on record of both")
         return
@@ -183,10 +186,10 @@ def _figures(found: Comparison, one: Subject, other: Subject) -> None:
     blocks = "time" in {subject.tags.get("vidpred.split") for subject in (one, other)}
     for name in shared:
         first, second = sides[0][name], sides[1][name]
-        up = (HIGHER_IS_BETTER | FURTHER_HIGHER_IS_BETTER).get(name)
+        up = _UP.get(name)
         better = "" if up is None or first == second else ("other" if (second > first) == up else "one")
         interval, clear = _interval(rows, name, blocks=blocks)
-        found.figures.append(Figure(name, (UNITS | FURTHER_UNITS)[name], first, second, better, interval, clear))
+        found.figures.append(Figure(name, _UNITS[name], first, second, better, interval, clear))
 
 
 def _test(subject: Subject) -> dict[str, float]:

@@ -15,7 +15,7 @@ from vidpred.tracking.artifacts import fetch
 from vidpred.tracking.lineage.reading import read_yaml
 from vidpred.tracking.lineage.subject import Subject
 
-SHOWN = ("perceptual_distance", "psnr_db", "ssim", "l1", "mse")
+SHOWN = ("top1", "top5", "cross_entropy", "perceptual_distance", "psnr_db", "ssim", "l1", "mse")
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,9 @@ def _weights(subject: Subject) -> Hop:
     task = info.get("task", {})
     facts = {}
     if task:
+        asked = f"{len(task['classes'])} classes" if task.get("classes") else str(task.get("horizon"))
         facts["task"] = (
-            f"{task.get('context')} frames to {task.get('horizon')} at {task.get('height')}x{task.get('width')}"
+            f"{task.get('context')} frames to {asked} at {task.get('height')}x{task.get('width')}"
             f", {info.get('fps', '?')} frames a second"
         )
     training = info.get("training", {})
@@ -74,6 +75,8 @@ def _version(subject: Subject) -> Hop:
         facts["decision"] = f"{tags.get('vidpred.decision', 'none')}: {tags['vidpred.reason']}"
     if tags.get("vidpred.perceptual_distance"):
         facts["on test"] = f"PD {tags['vidpred.perceptual_distance']}"
+    elif tags.get("vidpred.top1"):
+        facts["on test"] = f"top-1 {tags['vidpred.top1']}"
     return Hop(
         "version", f"{called}{aliases}", tags.get("vidpred.identity", ""), "weights, name, config and task, sha256",
         ("the registry",), facts,
