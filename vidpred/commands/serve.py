@@ -13,7 +13,7 @@ from vidpred.errors import UserError
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "models:/vidpred@champion"
+CHAMPION, CLASSIFIES = "models:/vidpred@champion", "models:/vidpred-classify@champion"
 _SHORTEST_TOKEN = 16
 EPILOG = (
     "Examples: `vidpred serve`; `vidpred serve models:/vidpred@champion models/trained --port 8080`; "
@@ -27,8 +27,8 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
-            help=f"What people may choose from: `models:/` URIs or model folders. Default: {CHAMPION}, else "
-            "models/trained.",
+            help=f"What people may choose from: `models:/` URIs or model folders. Default: {CHAMPION} and "
+            f"{CLASSIFIES}, else models/trained.",
         ),
     ] = None,
     host: Annotated[
@@ -95,7 +95,7 @@ def serve(
 
 
 def default_models() -> tuple[str, ...]:
-    """The champion; where there is none yet, what was trained here.
+    """The champions, this project's task first; where there is none yet, what was trained here.
 
     Raises:
         UserError: there is neither, or the registry does not answer.
@@ -104,8 +104,9 @@ def default_models() -> tuple[str, ...]:
     from vidpred.tracking.store import StoreError
     from vidpred.workspace import find_root
 
+    first, *others = _champions()
     try:
-        download(CHAMPION)
+        download(first)
     except StoreError as error:  # it may have a champion: another model must not take its place unseen
         raise StoreError(f"{error}; `vidpred serve {TRAINED}` serves what was trained here") from None
     except UserError as error:
@@ -117,7 +118,30 @@ def default_models() -> tuple[str, ...]:
             raise
         log.warning("%s: serving %s; start again once there is a champion", error, TRAINED)
         return (str(trained),)
-    return (CHAMPION,)
+    return (first, *(other for other in others if _is_there(other)))
+
+
+def _champions() -> tuple[str, ...]:
+    """What could be served, by whose task this project's is."""
+    from vidpred.config import load_params
+    from vidpred.workspace import find_root
+
+    known = [CHAMPION, CLASSIFIES]
+    try:
+        own = f"models:/{load_params(find_root() / 'params.yaml').registered}@champion"
+    except UserError:
+        own = CHAMPION  # not in a project
+    return (own, *(one for one in known if one != own)) if own in known else (own,)
+
+
+def _is_there(model: str) -> bool:
+    from vidpred.tracking.download import download
+
+    try:
+        download(model)
+    except UserError:
+        return False
+    return True
 
 
 def _leaderboard() -> Path | None:

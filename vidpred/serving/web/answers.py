@@ -18,12 +18,14 @@ class ModelInfo(BaseModel):
     """A model that may be chosen."""
 
     id: str = Field(description="What to send as `model`.", examples=["models:/vidpred@champion"])
+    kind: Literal["predict", "classify"] = Field(description="What it does: `/api/predict` or `/api/classify`.")
     network: str = Field(description="Its name in the zoo.", examples=["warpmix"])
     weights: str = Field(description="The first digits of its weights' sha256.", examples=["5f2c01ab9e77"])
     context: int = Field(description="Frames that it looks at.", examples=[5])
     height: int = Field(description="Rows of its frames.", examples=[64])
     width: int = Field(description="Columns of its frames.", examples=[64])
     fps: float | None = Field(description="Frames per second that it was trained on; null: of any rate.", examples=[10])
+    classes: list[str] = Field(description="That it tells apart; empty where it predicts.")
     since: float = Field(description="When it was taken up, in seconds since 1970.")
     problem: str = Field(description="Why a newer version is not served; empty where all is well.")
 
@@ -86,6 +88,26 @@ class Prediction(BaseModel):
     truth: Strip | None = Field(description="What really followed, where `compare` kept it back.")
     metrics: Figures | None = Field(description="Where there is a truth to compare with.")
     gif: str = Field(description="What `format=gif` would answer, in base64.")
+    notes: list[str] = Field(description="What people should know, such as that the clip was read in part.")
+    seconds: dict[str, float] = Field(description="What the steps took, their wait for a batch included.")
+
+
+class Share(BaseModel):
+    """What is believed of one class."""
+
+    name: str = Field(examples=["clockwise"])
+    share: float = Field(description="From 0 to 1; those of all classes add up to 1.")
+
+
+class Classification(BaseModel):
+    """Which class a clip is of."""
+
+    model: ModelInfo
+    classes: list[Share] = Field(description="All of them, likeliest first.")
+    windows: int = Field(description="Windows of the clip that were scored: what is told is their mean.")
+    fps: float = Field(description="At which the model saw the clip.")
+    frames: int = Field(description="Of the clip that were read.")
+    gif: str = Field(description="The clip as the model sees it, its beginning, in base64.")
     notes: list[str] = Field(description="What people should know, such as that the clip was read in part.")
     seconds: dict[str, float] = Field(description="What the steps took, their wait for a batch included.")
 

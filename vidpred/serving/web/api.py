@@ -1,4 +1,4 @@
-"""The API: `POST /api/predict` and what one may ask beside it."""
+"""The API: `POST /api/predict`, `POST /api/classify` and what one may ask beside them."""
 
 from base64 import b64encode
 from pathlib import PurePath
@@ -10,6 +10,7 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from vidpred.serving.web import board
 from vidpred.serving.web.answers import (
     Bounds,
+    Classification,
     Figure,
     Figures,
     Health,
@@ -17,6 +18,7 @@ from vidpred.serving.web.answers import (
     Models,
     Prediction,
     Problem,
+    Share,
     Strip,
 )
 from vidpred.serving.web.door import Key
@@ -59,8 +61,12 @@ def make_router(settings: Settings, shelf: Shelf, service: Service, meters: Mete
     router = APIRouter()
     limits = settings.limits
 
-    def place_of(model: str) -> Place:
-        place = shelf.places.get(model) if model else shelf.first
+    def place_of(model: str, kind: Literal["predict", "classify"] | None = None) -> Place:
+        """The model of a name; where none is given the first, of that kind."""
+        first = shelf.first_of(kind) if kind else shelf.first
+        place = shelf.places.get(model) if model else first
+        if place is None and not model:
+            raise Refusal(404, "no_model", f"no model here can {kind}: `/api/models` tells what there is")
         if place is None:
             names = ", ".join(shelf.places)
             raise Refusal(404, "no_model", f"there is no model {_printable(model)}: there are {names}")
@@ -102,8 +108,9 @@ def make_router(settings: Settings, shelf: Shelf, service: Service, meters: Mete
             Literal["gif", "mp4", "json"], Form(description="json: frames as PNG, metrics, and the GIF in base64.")
         ] = "gif",
     ) -> Response:  # fmt: skip
-        place = place_of(model)
+        place = place_of(model, "predict")
         loaded = place.loaded
+        _ = loaded.predictor  # before the upload is read
         data = await file.read()
         asked = Asked(_printable(PurePath(file.filename or "the file").name), frames, compare)
         foreseen = await service.foresee(data, loaded, asked)
@@ -125,6 +132,38 @@ def make_router(settings: Settings, shelf: Shelf, service: Service, meters: Mete
             seconds={step: round(seconds, 4) for step, seconds in foreseen.seconds.items()},
         )
         return Response(told.model_dump_json(), media_type="application/json")
+
+    @router.post(
+        "/api/classify",
+        summary="Say which class a clip is of",
+        description="Upload a GIF or video; the answer is what the model believes of each class: the mean over "
+        "windows, evenly spaced over the clip. Nothing of the upload is kept.",
+        responses=problems(400, 401, 403, 404, 408, 413, 422, 429, 503),
+    )
+    async def classify(
+        file: Annotated[UploadFile, File(description="A GIF or video: MP4, WebM, MOV, MKV, AVI and their like.")],
+        model: Annotated[
+            str, Form(max_length=300, description="Of `/api/models`; empty: the first that classifies.")
+        ] = "",
+        windows: Annotated[int, Form(ge=1, le=64, description="That are scored at the most.")] = 8,
+    ) -> Classification:
+        place = place_of(model, "classify")
+        loaded = place.loaded
+        _ = loaded.classifier  # before the upload is read
+        data = await file.read()
+        name = _printable(PurePath(file.filename or "the file").name)
+        told = await service.classify(data, loaded, name, windows=windows)
+        gif = await service.moving(told)
+        return Classification(
+            model=_info(place),
+            classes=[Share(name=name, share=share) for name, share in told.scores.items()],
+            windows=told.windows,
+            fps=told.fps,
+            frames=told.count,
+            gif=b64encode(gif).decode(),
+            notes=list(told.notes),
+            seconds={step: round(seconds, 4) for step, seconds in told.seconds.items()},
+        )
 
     @router.get("/api/models", summary="The models to choose from, and the limits", responses=problems(401, 403))
     async def models() -> Models:
@@ -188,10 +227,11 @@ def _answer(content: bytes, kind: str, foreseen: Foreseen) -> Response:
 
 def _info(place: Place) -> ModelInfo:
     loaded = place.loaded
-    task = loaded.predictor.task
+    task = loaded.task
     return ModelInfo(
-        id=place.title, network=str(loaded.info["name"]), weights=loaded.weights, context=task.context,
-        height=task.height, width=task.width, fps=loaded.predictor.fps, since=loaded.since, problem=place.problem,
+        id=place.title, kind="classify" if task.kind == "classify" else "predict", network=str(loaded.info["name"]),
+        weights=loaded.weights, context=task.context, height=task.height, width=task.width, fps=loaded.fps,
+        classes=list(task.classes), since=loaded.since, problem=place.problem,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from vidpred.serving.web.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-_ABOUT = """Predicts the next frames of GIFs and videos.
+_ABOUT = """Predicts the next frames of GIFs and videos, or says which class they are of.
 
 Errors have one shape, `{"code": …, "detail": …}`: a word for programs and a sentence for people. Where the server wants
 a token, send it as `Authorization: Bearer TOKEN`.

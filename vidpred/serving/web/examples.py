@@ -1,7 +1,7 @@
 """The clips to click, made anew: `python -m vidpred.serving.web.examples`. They lie in `static/examples/`, in git.
 
-Moving digits as in the bundled data, but of another seed, so that no model has seen these clips; and three discs that
-bounce, which no model has seen anything like.
+Moving digits and shapes as in the bundled data, but of another seed, so that no model has seen these clips; and three
+discs that bounce, which no model has seen anything like.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidpred.data import shapes
 from vidpred.data.digits import Recipe, planned, rendered
 from vidpred.serving.web.drawing import gif
 from vidpred.serving.web.pages import STATIC
@@ -44,6 +45,23 @@ def digits(count: int = 16) -> list[np.ndarray]:
     return [rendered(recipe, plan, bundled.images) for plan in planned(recipe, bundled.target)]
 
 
+def moving_shapes(count: int = 12) -> dict[str, np.ndarray]:
+    """A clip of four of the motions that classifiers tell apart: uint8 (T, H, W, 3) each."""
+    recipe = shapes.Recipe.model_validate(
+        {
+            "recipe": "shapes",
+            "label": "motion",
+            "size": 64,
+            "radius": (7, 20),
+            "frames": count,
+            "groups": 3,
+            "seed": _SEED,
+        }
+    )
+    plans = {plan.label: plan for plan in shapes.planned(recipe)}
+    return {label: shapes.rendered(recipe, plans[label]) for label in ("left", "down", "clockwise", "grow")}
+
+
 def write(folder: Path) -> None:
     """Writes the GIFs, and `list.json` with their titles."""
     clips = {f"digits-{number}.gif": ("Two moving digits", clip) for number, clip in enumerate(digits(), 1)}
@@ -52,6 +70,9 @@ def write(folder: Path) -> None:
     for name, (_, frames) in clips.items():
         (folder / name).write_bytes(gif(frames, _FPS))
     listed = [{"file": name, "title": title} for name, (title, _) in clips.items()]
+    for label, frames in moving_shapes().items():
+        (folder / f"shape-{label}.gif").write_bytes(gif(frames, _FPS))
+        listed.append({"file": f"shape-{label}.gif", "title": f"A shape: {label}", "kind": "classify"})
     (folder / "list.json").write_text(json.dumps(listed, indent=1) + "\n")
 
 

@@ -17,7 +17,7 @@ from vidpred.serving.web.meters import Meters
 from vidpred.serving.web.refusal import Refusal
 from vidpred.serving.web.settings import Limits
 
-UPLOAD = "/api/predict"
+UPLOADS = ("/api/predict", "/api/classify")
 _FORM_BYTES = 8192
 """Of all that is posted elsewhere."""
 _CLOSE = {"Connection": "close"}
@@ -48,7 +48,7 @@ class Intake:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        upload = scope["path"] == UPLOAD
+        upload = scope["path"] in UPLOADS
         most = self._limits.max_bytes if upload else _FORM_BYTES
         bounded = _Bounded(receive, most, self._limits.upload_seconds, self._meters)
         polite = _Polite(send, bounded)

@@ -36,6 +36,7 @@ class Meters:
             "vidpred_queue_depth", "Uploads that wait for a batch, by stage.", ["stage"], registry=registry
         )
         self.frames = Counter("vidpred_predicted_frames", "Frames predicted.", ["model"], registry=registry)
+        self.clips = Counter("vidpred_classified_clips", "Clips that were told a class.", ["model"], registry=registry)
         self.model = Gauge(
             "vidpred_model_info", "Always 1: what is served under each name.", ["model", "network", "weights"],
             registry=registry,

@@ -1,4 +1,4 @@
-"""The way of one upload: read → predict → draw. Each step gathers what other uploads want at the same time.
+"""The way of one upload: read → predict or classify → draw. Each step gathers what other uploads want at the same time.
 
 Reading is ffmpeg's, in processes that small files share; predicting is torch's, one batch at a time; drawing is ours.
 Nothing of an upload outlives its answer.
@@ -35,6 +35,7 @@ Show = Literal["prediction", "clip", "beside"]
 """What a GIF or MP4 shows: the predicted frames; the clip and then these; or that beside what really happened."""
 SHOWN = 40
 """Known frames in an answer, at the most."""
+_CUT = "Only the first {:.3g} seconds of the clip were read."
 _TOGETHER = 16
 """Uploads of a batch."""
 
@@ -67,6 +68,31 @@ class Foreseen:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a classifier says of an upload."""
+
+    frames: np.ndarray
+    """uint8 (T, H, W, 3): its beginning, as the model sees it."""
+    count: int
+    """Frames that were read."""
+    fps: float
+    scores: dict[str, float]
+    """Of all classes, likeliest first."""
+    windows: int
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """What a classifier is asked of one upload."""
+
+    loaded: Loaded
+    frames: np.ndarray
+    windows: int
+
+
+@dataclass(frozen=True)
 class _Question:
     """What the predictor is asked for one upload."""
 
@@ -95,14 +121,20 @@ class Service:
             _predicted, self._thinker, most=_TOGETHER, alike=lambda one: (id(one.loaded), one.count),
             told=meters.batch.labels("predict").observe,
         )  # fmt: skip
-        stages = {"read": self._small, "read_large": self._large, "predict": self._predictor}
+        self._classifier: Batcher[_Doubt, dict[str, float]] = Batcher(
+            _classified, self._thinker, most=_TOGETHER, alike=lambda one: id(one.loaded),
+            told=meters.batch.labels("classify").observe,
+        )  # fmt: skip
+        stages = {
+            "read": self._small, "read_large": self._large, "predict": self._predictor, "classify": self._classifier
+        }  # fmt: skip
         for stage, batcher in stages.items():
             meters.waiting.labels(stage).set_function(lambda batcher=batcher: batcher.depth)  # type: ignore[misc]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Works as long as the block lasts."""
-        batchers = (self._small, self._large, self._predictor)
+        batchers = (self._small, self._large, self._predictor, self._classifier)
         for batcher in batchers:
             batcher.start()
         try:
@@ -139,7 +171,8 @@ class Service:
         seconds: dict[str, float] = {}
         task = loaded.predictor.task
         with self._timed("read", seconds):
-            clip = await self._clip(data, loaded, asked)
+            last = SHOWN + task.context + asked.frames
+            clip = await self._clip(data, loaded, asked.name, interval=task.interval, last=last)
         if len(clip.frames) < task.context + asked.compare:
             raise Refusal(422, "too_short", _too_short(clip, loaded, asked))
         kept = min(asked.frames, len(clip.frames) - task.context) if asked.compare else 0
@@ -150,20 +183,57 @@ class Service:
         self._meters.frames.labels(loaded.predictor.info["name"]).inc(len(predicted))
         return Foreseen(known[-SHOWN:], predicted, truth, clip.fps, figures, _notes(clip, kept, asked), seconds)
 
-    async def _clip(self, data: bytes, loaded: Loaded, asked: Asked) -> reading.Read:
-        task = loaded.predictor.task
+    async def classify(self, data: bytes, loaded: Loaded, name: str, *, windows: int) -> Told:
+        """Says which class an upload is of.
+
+        Args:
+            data: Its bytes.
+            loaded: By which model.
+            name: Of the file, as its owner calls it.
+            windows: That are scored at the most.
+
+        Raises:
+            Refusal: it cannot be read, or is too short.
+        """
+        seconds: dict[str, float] = {}
+        task = loaded.classifier.task
+        span = (task.context - 1) * task.interval + 1
+        with self._timed("read", seconds):
+            clip = await self._clip(data, loaded, name, interval=1, last=self._limits.max_source_frames)
+        count = len(clip.frames)
+        if count < span:
+            found = f"{count} frame{'s' * (count != 1)} at {clip.fps:g} per second"
+            raise Refusal(
+                422, "too_short", f"{name} is too short: {found}, the model looks at {span}: take a longer clip"
+            )
+        with self._timed("classify", seconds):
+            scores = await self._classifier(_Doubt(loaded, clip.frames, windows))
+        self._meters.clips.labels(loaded.info["name"]).inc()
+        notes = (_CUT.format(clip.seconds),) if clip.cut else ()
+        ranked = dict(sorted(scores.items(), key=lambda one: -one[1]))
+        return Told(clip.frames[:SHOWN], count, clip.fps, ranked, min(windows, count - span + 1), notes, seconds)
+
+    async def moving(self, told: Told) -> bytes:
+        """A GIF of what a classifier saw."""
+        with self._timed("draw", told.seconds):
+            return await asyncio.get_running_loop().run_in_executor(
+                self._drawers, lambda: drawing.gif(told.frames, told.fps)
+            )
+
+    async def _clip(self, data: bytes, loaded: Loaded, name: str, *, interval: int, last: int) -> reading.Read:
+        task = loaded.task
         path = reading.keep(data, self._scratch / uuid4().hex)
         try:
             wanted = reading.Wanted(
                 path=path,
                 look=reading.look_of(task.height, task.width, str(loaded.info.get("fit", "crop")), self._limits),
-                fps=loaded.predictor.fps,
-                interval=task.interval,
-                last=SHOWN + task.context + asked.frames,
+                fps=loaded.fps,
+                interval=interval,
+                last=last,
             )
             return await (self._small if media.is_tiny(path) else self._large)(wanted)
         except MediaError as error:
-            raise Refusal(422, "unreadable", f"{asked.name} cannot be used: {error}") from None
+            raise Refusal(422, "unreadable", f"{name} cannot be used: {error}") from None
         finally:
             path.unlink(missing_ok=True)
 
@@ -206,6 +276,10 @@ def _predicted(questions: Sequence[_Question]) -> list[tuple[np.ndarray, Compare
     ]
 
 
+def _classified(doubts: Sequence[_Doubt]) -> list[dict[str, float] | Exception]:
+    return [one.loaded.classifier.scores(one.frames, windows=one.windows) for one in doubts]
+
+
 def _shown(foreseen: Foreseen, show: Show) -> np.ndarray:
     """The frames of a GIF or MP4: what was known in a grey border, what is predicted in a green one."""
     if show == "prediction":
@@ -230,7 +304,7 @@ def _too_short(clip: reading.Read, loaded: Loaded, asked: Asked) -> str:
 def _notes(clip: reading.Read, kept: int, asked: Asked) -> tuple[str, ...]:
     notes = []
     if clip.cut:
-        notes.append(f"Only the first {clip.seconds:.3g} seconds of the clip were read.")
+        notes.append(_CUT.format(clip.seconds))
     if asked.compare and kept < asked.frames:
         notes.append(
             f"The clip is long enough to compare {kept} of the {asked.frames} predicted frames with the truth."

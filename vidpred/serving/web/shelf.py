@@ -13,15 +13,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vidpred.errors import UserError
-from vidpred.models.files import INFO
+from vidpred.models.files import INFO, read_info
+from vidpred.serving.classify import ClipClassifier
 from vidpred.serving.predictor import FramePredictor
+from vidpred.serving.web.refusal import Refusal
 from vidpred.tracking.card import read_card
 from vidpred.tracking.download import download
+from vidpred.types import Task
 from vidpred.workspace import file_sha256
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ log = logging.getLogger(__name__)
 class Loaded:
     """One version of a model, ready."""
 
-    predictor: FramePredictor
+    model: FramePredictor | ClipClassifier
     folder: Path
     revision: str
     """sha256 of its model.json, which holds that of the weights."""
@@ -41,7 +44,40 @@ class Loaded:
     @property
     def info(self) -> dict[str, Any]:
         """Its model.json."""
-        return self.predictor.info
+        return self.model.info
+
+    @property
+    def task(self) -> Task:
+        """What it was trained for."""
+        return self.model.task
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second of the clips that it was trained on; None where model.json does not tell."""
+        fps = self.info.get("fps")
+        return float(fps) if fps else None
+
+    @property
+    def predictor(self) -> FramePredictor:
+        """It, where it predicts.
+
+        Raises:
+            Refusal: it classifies.
+        """
+        if isinstance(self.model, FramePredictor):
+            return self.model
+        raise Refusal(422, "other_task", "this model says which class a clip is of: ask /api/classify")
+
+    @property
+    def classifier(self) -> ClipClassifier:
+        """It, where it classifies.
+
+        Raises:
+            Refusal: it predicts.
+        """
+        if isinstance(self.model, ClipClassifier):
+            return self.model
+        raise Refusal(422, "other_task", "this model predicts what follows: ask /api/predict")
 
     @property
     def weights(self) -> str:
@@ -106,6 +142,10 @@ class Shelf:
         """What those get who do not choose."""
         return next(iter(self.places.values()))
 
+    def first_of(self, kind: Literal["predict", "classify"]) -> Place | None:
+        """What those get who do not choose, of a task; None: there is no model for it."""
+        return next((place for place in self.places.values() if place.loaded.task.kind == kind), None)
+
     def look(self) -> None:
         """Asks what each name means now, and takes up what is new."""
         for place in self.places.values():
@@ -142,15 +182,20 @@ class Shelf:
         return self._loaded(address, folder, file_sha256(folder / INFO))
 
     def _loaded(self, address: str, folder: Path, revision: str) -> Loaded:
-        predictor = FramePredictor.load(folder, device=self._device)
-        task = predictor.task
+        classifies = read_info(folder)["task"].get("kind") == "classify"
+        model = (ClipClassifier if classifies else FramePredictor).load(folder, device=self._device)
+        task = model.task
         if task.between:
             raise UserError(f"{address} puts frames between others: the page shows models that predict what follows")
+        still = np.zeros(((task.context - 1) * task.interval + 1, task.height, task.width, 3), np.uint8)
         try:
-            predictor.predict(np.zeros((task.context, task.height, task.width, 3), np.uint8), 1)
+            if isinstance(model, ClipClassifier):
+                model.scores(still)
+            else:
+                model.predict(still, 1)
         except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UserError(f"{address} does not predict: {error}") from None
-        return Loaded(predictor, folder, revision, time.time())
+            raise UserError(f"{address} does not {'classify' if classifies else 'predict'}: {error}") from None
+        return Loaded(model, folder, revision, time.time())
 
 
 def _titles(addresses: Sequence[str]) -> dict[str, str]:

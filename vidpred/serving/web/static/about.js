@@ -48,13 +48,17 @@ function told(card) {
   const { data, split, test } = card;
   const mine = test.metrics[card.model] ?? {};
   const gain = test.gains[test.baseline];
+  const classes = test.classes?.length;
+  const points = (share) => (classes ? signed(share).replace(" %", " points of top-1") : signed(share));
   const between = gain?.pooled_interval ? ` (95 %: ${signed(gain.pooled_interval[0])} to ${signed(gain.pooled_interval[1])})` : "";
   const lines = {
     "learned from": `${some(split.train.clips, "clip")} of ${some(split.train.groups, "group")}, ${some(split.train.frames, "frame")}; ${some(data.sources, "file")} in all`,
-    "judged on": `${some(test.windows, "window")} of ${some(split.test.clips, "clip")} that training never saw`,
+    "judged on": `${classes ? some(test.videos, "video") : some(test.windows, "window")} of ${some(split.test.clips, "clip")} that training never saw`,
   };
   if (mine.perceptual_distance !== undefined) lines["there"] = `PD ${mine.perceptual_distance.toFixed(2)}${mine.psnr_db === undefined ? "" : `, PSNR ${mine.psnr_db.toFixed(2)} dB`}`;
-  if (gain) lines[`gain over ${test.baseline}`] = `${signed(gain.pooled)}${between}${gain.beats ? "" : `: not shown to be better, ${gain.why_not}`}`;
+  if (mine.top1 !== undefined) lines["there"] = `top-1 ${(100 * mine.top1).toFixed(1)} %${mine.top5 === undefined ? "" : `, top-5 ${(100 * mine.top5).toFixed(1)} %`}`;
+  if (classes) lines.classes = test.classes.slice(0, 30).map((one) => one.name).join(", ");
+  if (gain) lines[`gain over ${test.baseline}`] = `${points(gain.pooled)}${between}${gain.beats ? "" : `: not shown to be better, ${gain.why_not}`}`;
   if (card.parameters) lines.parameters = card.parameters.toLocaleString();
   if (card.licences.length) lines["clips' licences"] = card.licences.map(({ licence, sources }) => `${licence || "not told"} (${sources})`).join("; ");
   return lines;

@@ -44,13 +44,13 @@ const waited = (seconds, signal) =>
   });
 
 // Uploads a clip; a server that is busy is asked again, as often as is polite.
-export async function predict(file, fields, { signal, busy }) {
+export async function upload(path, file, fields, { signal, busy }) {
   const body = new FormData();
   for (const [name, value] of Object.entries(fields)) body.set(name, value);
   body.set("file", file, file.name || "pasted");
   for (let tries = 0; ; tries++) {
     try {
-      return await ask("/api/predict", { method: "POST", body, signal });
+      return await ask(path, { method: "POST", body, signal });
     } catch (error) {
       if (error.code !== "busy" || tries >= 4) throw error;
       const seconds = Math.max(1, error.retryAfter) + Math.random();
@@ -59,3 +59,6 @@ export async function predict(file, fields, { signal, busy }) {
     }
   }
 }
+
+export const predict = (file, fields, options) => upload("/api/predict", file, fields, options);
+export const classify = (file, fields, options) => upload("/api/classify", file, fields, options);

@@ -1,7 +1,8 @@
 // The page: a clip comes in, its future is asked for and shown.
 
 import { showBoard, showCard } from "/static/about.js";
-import { get, predict } from "/static/api.js";
+import { classify, get, predict } from "/static/api.js";
+import { showClasses } from "/static/classes.js";
 import { Player } from "/static/player.js";
 import { offerGif, save, showFigures, showNotes } from "/static/results.js";
 
@@ -56,31 +57,62 @@ function preview(file) {
   byId("drop").classList.add("filled");
 }
 
+const chosen = () => models.find((one) => one.id === byId("model").value) ?? models[0];
+const classifies = () => chosen()?.kind === "classify";
+
+// What the page says and asks, by what the chosen model does.
+function wording() {
+  const classes = classifies();
+  for (const part of document.querySelectorAll("[data-kind]")) part.hidden = (part.dataset.kind === "classify") !== classes;
+  byId("headline").textContent = classes ? "See what a clip shows" : "See what happens next";
+  byId("lead").textContent = classes
+    ? `Give it a clip, and a model says which of ${chosen().classes.length} classes it is of.`
+    : "Give it a few frames of a clip, and a model draws the ones that follow.";
+  byId("go").textContent = classes ? "Classify" : "Predict";
+}
+
+function blank(empty) {
+  byId("empty").hidden = !empty;
+  byId("result").hidden = empty || classifies();
+  byId("told").hidden = empty || !classifies();
+}
+
+async function foretell(mine, busy) {
+  const answer = await predict(clip, fields("json"), { signal: mine.signal, busy });
+  const told = await answer.json();
+  blank(false);
+  showFigures(told.metrics);
+  showNotes(told);
+  offerGif(told.gif, stem(clip.name || "clip"));
+  await player.load(told);
+  return `${told.prediction.count} frames predicted by ${told.model.network}.`;
+}
+
+async function tell(mine, busy) {
+  const answer = await classify(clip, { model: byId("model").value }, { signal: mine.signal, busy });
+  const told = await answer.json();
+  player.stop();
+  blank(false);
+  showClasses(told);
+  return `Classified by ${told.model.network}.`;
+}
+
 async function run() {
   if (!clip) return;
   under_way?.abort();
   const mine = (under_way = new AbortController());
   stage.classList.add("busy");
   complain("");
-  say("Reading the clip and predicting…");
+  say(`Reading the clip and ${classifies() ? "classifying it" : "predicting"}…`);
   const busy = (seconds) => say(`Many clips are under way: trying again in ${Math.ceil(seconds)} s…`);
   try {
-    const answer = await predict(clip, fields("json"), { signal: mine.signal, busy });
-    const told = await answer.json();
-    byId("empty").hidden = true;
-    byId("result").hidden = false;
-    showFigures(told.metrics);
-    showNotes(told);
-    offerGif(told.gif, stem(clip.name || "clip"));
-    await player.load(told);
-    say(`${told.prediction.count} frames predicted by ${told.model.network}.`);
+    say(await (classifies() ? tell : foretell)(mine, busy));
     if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView();
   } catch (error) {
     if (error.name === "AbortError") return;
     say("");
     player.stop();
-    byId("result").hidden = true; // it was of another clip
-    byId("empty").hidden = false;
+    blank(true); // what was shown is of another clip
     complain(sentence(error.message));
     if (stage.getBoundingClientRect().top > window.innerHeight * 0.6) stage.scrollIntoView();
   } finally {
@@ -98,6 +130,9 @@ function wire() {
   byId("frames").addEventListener("change", run);
   byId("compare").addEventListener("change", run);
   byId("model").addEventListener("change", () => {
+    wording();
+    if (!clip) blank(true);
+    offerExamples();
     card();
     run();
   });
@@ -136,13 +171,17 @@ function wire() {
 }
 
 async function card() {
-  const chosen = models.find((one) => one.id === byId("model").value) ?? models[0];
-  showCard(chosen, await get(`/api/card?model=${encodeURIComponent(chosen.id)}`));
-  byId("curl").textContent = `curl -F file=@cat.gif -F frames=5 \\\n     -F 'model=${chosen.id}' \\\n     ${location.origin}/api/predict -o future.gif`;
+  const model = chosen();
+  showCard(model, await get(`/api/card?model=${encodeURIComponent(model.id)}`));
+  const named = `-F 'model=${model.id}' \\\n     ${location.origin}`;
+  byId("curl").textContent = classifies()
+    ? `curl -F file=@cat.gif ${named}/api/classify`
+    : `curl -F file=@cat.gif -F frames=5 \\\n     ${named}/api/predict -o future.gif`;
 }
 
 async function offerExamples() {
-  const names = await get("/static/examples/list.json");
+  const kind = classifies() ? "classify" : "predict";
+  const names = (await get("/static/examples/list.json")).filter((one) => (one.kind ?? "predict") === kind);
   const buttons = names.map(({ file, title }) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "example", title });
     button.dataset.name = file;
@@ -162,6 +201,7 @@ async function start() {
   wire();
   ({ models, limits } = await get("/api/models"));
   byId("model").replaceChildren(...models.map((one) => new Option(`${one.id}, ${one.network}`, one.id)));
+  wording();
   byId("frames").max = limits.max_frames;
   byId("limits").textContent = `Up to ${(limits.max_bytes / 2 ** 20).toFixed(0)} MiB; the first ${limits.max_seconds} seconds are read.`;
   await Promise.all([card(), offerExamples(), get("/api/leaderboard").then(({ rows }) => showBoard(rows))]);
