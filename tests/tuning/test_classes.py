@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from vidpred.config import Params
 from vidpred.tuning.live import show_trials
 from vidpred.tuning.results import COSTS, TIMINGS, best_of, metric_in, metric_of, objectives_of, write
 
@@ -38,7 +40,20 @@ def test_what_is_made_small_depends_on_the_task() -> None:
     assert metric_in({"perceptual_distance": 1.0}) == "perceptual_distance"
     asked = ["perceptual_distance", "operations"]
     assert objectives_of(asked, "classify") == ["cross_entropy", "operations"]
+    assert objectives_of(["cross_entropy", "latency_ms"], "classify") == ["cross_entropy", "latency_ms"]
     assert objectives_of(asked, "interpolate") == asked
+
+
+def test_cross_entropy_is_named_for_classifiers_only(params: Params) -> None:
+    raw = params.model_dump(by_alias=True)
+    raw["tune"] |= {"objectives": ["cross_entropy", "operations"], "search": "optuna", "scheduler": "fifo"}
+    with pytest.raises(ValidationError, match=r"cross_entropy, which is for task\.kind classify, not predict"):
+        Params.model_validate(raw)
+    raw["task"] |= {"kind": "classify"}
+    assert Params.model_validate(raw).tune.objectives[0] == "cross_entropy"
+    raw["tune"] |= {"objectives": ["cross_entropy", "perceptual_distance"]}
+    with pytest.raises(ValidationError, match="give one of them"):
+        Params.model_validate(raw)
 
 
 def test_the_table_in_the_terminal_says_cross_entropy_and_top1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,10 @@ from rich.table import Table
 
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
+from vidpred.leaderboard import classes
 from vidpred.leaderboard.bench import Bench
 from vidpred.leaderboard.board import Board, make_board
+from vidpred.leaderboard.classes import ClassStanding
 from vidpred.leaderboard.contest import Interrupted, jobs_of
 from vidpred.leaderboard.page import percent, share, short, speed
 from vidpred.leaderboard.plan import RATES, Plan, make_plan
@@ -133,6 +135,9 @@ def numbers(text: str | None, option: str) -> list[float]:
 
 def show(board: Board, *, marked: str = "") -> None:
     """Prints the table, best first, what has no figures, and where the files are."""
+    if isinstance(board.standing, ClassStanding):
+        _show_classes(board, board.standing, marked)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     references = board.standing.references
@@ -155,6 +160,36 @@ def show(board: Board, *, marked: str = "") -> None:
         f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in PD over {references[0]} "
         f"and {references[1]}, ✓: the whole 95 % interval is above zero; edges: their contrast, of that of the last "
         "frames seen; train and predict in clips/s",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for path in board.paths:
+        console.print(os.path.relpath(path), markup=False, soft_wrap=True)
+
+
+def _show_classes(board: Board, standing: ClassStanding, marked: str) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("model", no_wrap=True)
+    for heading in ("top-1", "95 %", "over majority", "entropy", "params", "train", "predict"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in standing.rows:
+        if row.means:
+            style = "bold" if row.name == marked or row.kind == "tuned" else "dim" if row.kind == "baseline" else ""
+            low, high = row.interval or (None, None)
+            gain = "–" if row.gain is None else classes.points(row.gain["pooled"]) + (" ✓" if row.beats else "  ")
+            table.add_row(
+                row.name, classes.percent(row.means["top1"]),
+                "–" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}",
+                gain, f"{row.means['cross_entropy']:.3f}", short(row.parameters) if row.parameters else "–",
+                speed(row.train_speed), speed(row.predict_speed), style=style,
+            )  # fmt: skip
+    console = Console(highlight=False)
+    console.print(table)
+    for row in standing.rows:
+        if row.error:
+            console.print(f"{row.name}: {row.error}", style="yellow", markup=False, soft_wrap=True)
+    console.print(
+        f"{board.facts['windows']} test windows, list {board.facts['list_id']}; gains in points of top-1 over "
+        f"{standing.bar}, ✓: the whole 95 % interval is above zero; train in clips/s, predict in windows/s",
         markup=False, soft_wrap=True,
     )  # fmt: skip
     for path in board.paths:

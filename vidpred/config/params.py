@@ -118,6 +118,10 @@ class Params(Section):
             for name, value in (("label_smoothing", self.train.label_smoothing), ("mixup", self.train.mixup)):
                 if value:
                     raise ValueError(f"train.{name} is for task.kind classify, not {self.task.kind}: set it to 0")
+            if "cross_entropy" in self.tune.objectives:
+                raise ValueError(
+                    f"tune.objectives has cross_entropy, which is for task.kind classify, not {self.task.kind}"
+                )
         if self.evaluate.protocol == "mathieu2015" and (self.task.kind, self.task.context) != ("predict", 4):
             raise ValueError(
                 "evaluate.protocol mathieu2015 is for task.kind predict and task.context 4, "

@@ -53,7 +53,9 @@ TrainField = Literal[
 ]  # fmt: skip
 """Of `train`, what a trial may have otherwise; `loss.gdl` is the weight of that loss, the others stay; 0 leaves it
 out."""
-Objective = Literal["perceptual_distance", "operations", "latency_ms"]
+Objective = Literal["perceptual_distance", "cross_entropy", "operations", "latency_ms"]
+_JUDGED = ("perceptual_distance", "cross_entropy")
+"""By which trials are judged: predicted frames, or classes."""
 
 
 class ModelSpace(Section):
@@ -77,7 +79,8 @@ class TuneParams(Section):
     all models at once, that learns from the trials before."""
     objectives: Annotated[list[Objective], Field(min_length=1)] = ["perceptual_distance"]
     """With `optuna`: several figures to make small at once, which gives a Pareto front; the sweep's best remains the
-    one of the smallest perceptual distance."""
+    one of the smallest perceptual distance. The first is what trials are judged by: with `task.kind: classify` that is
+    the cross-entropy on validation, by either name."""
     scheduler: Literal["fifo", "asha", "median", "hyperband", "pbt", "pb2"] = "asha"
     """Which trials end early. `fifo`: none. `asha`: all but one in `reduction_factor`, at steps in that proportion.
     `hyperband`: the same, some trials with more time before. `median`: those whose best is worse than the median of the
@@ -140,9 +143,14 @@ class TuneParams(Section):
 
     @model_validator(mode="after")
     def _one_goal(self) -> TuneParams:
-        if len(set(self.objectives)) < len(self.objectives) or self.objectives[0] != "perceptual_distance":
+        if len(set(self.objectives)) < len(self.objectives) or self.objectives[0] not in _JUDGED:
             raise ValueError(
-                f"objectives is {self.objectives}: give perceptual_distance first, and each of the others once at most"
+                f"objectives is {self.objectives}: give perceptual_distance first (of classifiers cross_entropy), and "
+                "each of the others once at most"
+            )
+        if len(set(_JUDGED) & set(self.objectives)) > 1:
+            raise ValueError(
+                f"objectives is {self.objectives}: trials are judged by {' or '.join(_JUDGED)}, give one of them"
             )
         if len(self.objectives) > 1 and (self.search, self.scheduler) != ("optuna", "fifo"):
             raise ValueError(

@@ -175,9 +175,7 @@ def judge_classes(
         batch_size=params.evaluate.batch_size, device=device,
     )  # fmt: skip
     videos = by_video(rows, task.classes)
-    shares = _shares(shards, read_split(split, "train"), task.classes)
-    # of classes that are equally common the first is said: `judged` takes ties for wrong
-    said = shares - 1e-12 * np.arange(len(shares))
+    said = commonest_scores(shards, read_split(split, "train"), task.classes)
     common = judged(np.tile(said, (len(videos), 1)), videos["label"].to_list(), task.classes)
     matrix = confusion_of(videos["label"].to_list(), videos["predicted"].to_list(), task.classes)
     gain = as_gain(paired_difference(videos["top1"], common["top1"], videos["group"]))
@@ -198,7 +196,7 @@ def judge_classes(
             "operations": zoo.operations(model.cpu(), task),
         },
         "classes": list(task.classes),
-        "commonest": task.classes[int(shares.argmax())],
+        "commonest": task.classes[int(said.argmax())],
         "videos": len(videos),
         "windows": len(rows),
         "split": "time" if by_time else "group",
@@ -233,10 +231,12 @@ def same_task(trained: dict[str, Any], asked: Task) -> None:
         raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
 
 
-def _shares(shards: Shards, train: Sequence[Segment], classes: Sequence[str]) -> NDArray[np.float64]:
-    """How common each class is in training."""
+def commonest_scores(shards: Shards, train: Sequence[Segment], classes: Sequence[str]) -> NDArray[np.float64]:
+    """What the baseline believes of every clip: (classes,), how common each is in training. Of classes that are equally
+    common it says the first."""
     labels = [shards.clips[segment.clip].label for segment in train]
-    return np.array([labels.count(name) / len(labels) for name in classes])
+    shares = np.array([labels.count(name) / len(labels) for name in classes])
+    return np.asarray(shares - 1e-12 * np.arange(len(shares)))  # `judged` takes ties for wrong
 
 
 def _interval(videos: pd.DataFrame) -> list[float] | None:

@@ -86,6 +86,8 @@ def freeze(shards: Shards, test: list[Segment], plan: Plan, groups: list[str] | 
 def _shown(shards: Shards, test: list[Segment], plan: Plan) -> tuple[int, list[Window]]:
     """Windows for the pictures: one a clip, of the livelier half of the clips; on still ones all models look alike."""
     task = plan.params.task
+    if plan.classify:
+        return 0, []
     ahead = task.horizon if task.kind == "interpolate" else max(AHEAD, task.horizon)
     found = evaluation_windows(test, task=task, per_clip=1, frames=task.context + ahead)
     while len(found) < plan.params.evaluate.pictures and ahead > task.horizon:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from vidpred.errors import UserError
-from vidpred.leaderboard import page, write
+from vidpred.leaderboard import classes, page, write
 from vidpred.leaderboard.bench import Bench
+from vidpred.leaderboard.classes import ClassRow, ClassStanding
 from vidpred.leaderboard.contest import Entry, hold
 from vidpred.leaderboard.pictures import shown_clips
 from vidpred.leaderboard.plan import Plan
-from vidpred.leaderboard.table import PD, Standing, entry_scores, flat, make_rows
+from vidpred.leaderboard.table import PD, Row, Standing, entry_scores, flat, make_rows
 from vidpred.tracking.runs import Tracker
 from vidpred.workspace import atomic, digest, locked, write_json
 
@@ -34,7 +35,7 @@ STATE = "board.json"
 class Board:
     """What was written."""
 
-    standing: Standing
+    standing: Standing | ClassStanding
     facts: dict[str, Any]
     paths: list[Path]
     """The files, the page last."""
@@ -99,6 +100,7 @@ def facts_of(bench: Bench, command: str) -> dict[str, Any]:
         "context": task.context,
         "between": task.between,
         "horizon": task.horizon,
+        "classes": len(task.classes),
         "height": task.height,
         "width": task.width,
         "budget": plan.budget,
@@ -122,6 +124,8 @@ def write_board(bench: Bench, out: Path) -> Board:
     """
     held, facts = read_board(bench)
     entries = [*held, *submissions(bench)]
+    if bench.plan.classify:
+        return _write_classes(bench, entries, facts, out)
     try:
         standing = make_rows(entries, bench.plan.folder, references=bench.plan.references, by_time=bench.plan.by_time)
         scores = {entry.name: entry_scores(entry, bench.plan.folder) for entry in entries if entry.members}
@@ -134,33 +138,54 @@ def write_board(bench: Bench, out: Path) -> Board:
         "leaderboard.html": page.render(standing, clips, facts),
         "leaderboard.json": json.dumps(facts, indent=2) + "\n",
     }
+    paths = _put(texts, out)
+    rows = [(row, flat(row, standing.references)) for row in standing.rows]
+    _track(rows, PD, facts, paths)
+    return Board(standing, facts, paths)
+
+
+def _write_classes(bench: Bench, entries: Sequence[Entry], facts: dict[str, Any], out: Path) -> Board:
+    try:
+        standing = classes.make_class_rows(entries, bench.plan.folder, bar=bench.plan.references[0])
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is gone: run `vidpred leaderboard` again") from None
+    texts = {
+        "leaderboard.md": classes.markdown(standing, facts),
+        "leaderboard.csv": classes.csv(standing),
+        "leaderboard.html": classes.render(standing, facts),
+    }
+    paths = _put(texts, out)
+    _track([(row, classes.flat(row)) for row in standing.rows], classes.TOP1, facts, paths)
+    return Board(standing, facts, paths)
+
+
+def _put(texts: Mapping[str, str], out: Path) -> list[Path]:
     paths = [out / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
         with atomic(path) as part:
             part.write_text(text, encoding="utf-8")
-    _track(standing, facts, paths)
-    return Board(standing, facts, paths)
+    return paths
 
 
-def _track(standing: Standing, facts: Mapping[str, Any], paths: Sequence[Path]) -> None:
+def _track(
+    rows: Sequence[tuple[Row | ClassRow, dict[str, Any]]], metric: str, facts: Mapping[str, Any], paths: Sequence[Path]
+) -> None:
     """One run for the leaderboard, and one below it for each row; found again where they are there already."""
     asked = [facts[name] for name in ("list_id", "budget", "seeds", "rates")]
     key = digest([*asked, facts["tuned"]] if facts.get("tuned") else asked)[:16]
     told = {name: facts[name] for name in ("budget", "seeds", "rates", "list_id", "windows")}
     tags = {"data_id": str(facts["data_id"])}
     with Tracker.open(stage="leaderboard", key=key, params=told, tags=tags) as run:
-        run.figures({f"{_plain(row.name)}/{PD}": row.means[PD] for row in standing.rows if row.means})
+        run.figures({f"{_plain(row.name)}/{metric}": row.means[metric] for row, _ in rows if row.means})
         for path in paths:
             run.artifact(path)
-        for row in standing.rows:
+        for row, told_of in rows:
             params = {"model": row.model, "name": row.name, "kind": row.kind, "learning_rate": row.rate}
             below = Tracker.open(
                 stage="leaderboard-row", key=f"{key}-{row.name}", params=params, tags=tags, parent=run.run_id
             )
             with below as one:
-                one.figures(
-                    {name: value for name, value in flat(row, standing.references).items() if name not in params}
-                )
+                one.figures({name: value for name, value in told_of.items() if name not in params})
                 if not row.means:
                     one.fail(row.error)
 

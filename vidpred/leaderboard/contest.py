@@ -20,6 +20,7 @@ from vidpred.leaderboard.plan import Plan
 from vidpred.leaderboard.runs import Run
 from vidpred.leaderboard.scores import Judgement
 from vidpred.models import zoo
+from vidpred.types import Model
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Entry:
     members: list[Member] = field(default_factory=list)
     """In the order of the seeds."""
     rates: dict[str, float | None] = field(default_factory=dict)
-    """Learning rates that were tried, and PD on validation; None: that training failed."""
+    """Learning rates that were tried, and PD or cross-entropy on validation; None: that training failed."""
     runs: list[str] = field(default_factory=list)
     """Keys of all its trainings, those with the other rates among them."""
     rate: float | None = None
@@ -121,7 +122,7 @@ class _Contest:
         for name in self.plan.models:
             self.entries[name] = Entry(name, "trained", name)
             try:
-                cost[name] = zoo.operations(zoo.build(name, {}, task), task)
+                cost[name] = zoo.operations(zoo.build(name, {}, task, Model), task)
             except UserError as error:
                 self._fail(name, str(error))
         if tuned := self.plan.tuned:
@@ -154,11 +155,11 @@ class _Contest:
             entry.rates[f"{job.rate:g}"] = None
             entry.error = outcome.reason
         else:
-            entry.rates[f"{job.rate:g}"] = outcome["val_perceptual_distance"]
+            entry.rates[f"{job.rate:g}"] = outcome[self.plan.figure]
             tried[job.rate] = outcome
         if len(entry.rates) < len(self.plan.tuned_rates if job.tuned else self.plan.rates):
             return []
-        finite = {rate: found["val_perceptual_distance"] for rate, found in tried.items()}
+        finite = {rate: found[self.plan.figure] for rate, found in tried.items()}
         finite = {rate: distance for rate, distance in finite.items() if math.isfinite(distance)}
         if not finite:
             entry.error = entry.error or "no finite distance on validation"
@@ -200,7 +201,8 @@ class _Contest:
         elif isinstance(job, Run):
             speed = outcome["clips_per_second"]
             paced = f", {speed:.0f} clips/s" if speed else ""
-            distance = outcome["val_perceptual_distance"]
-            log.info("%s  %s: PD %.2f on validation after %d steps%s", told, job, distance, outcome["steps"], paced)
+            what = "cross-entropy" if self.plan.classify else "PD"
+            figure = outcome[self.plan.figure]
+            log.info("%s  %s: %s %.2f on validation after %d steps%s", told, job, what, figure, outcome["steps"], paced)
         else:
             log.info("%s  %s: done", told, job)

@@ -80,6 +80,16 @@ class Plan:
         return BASELINES[self.params.task.kind][-1], "flow_gate"
 
     @property
+    def classify(self) -> bool:
+        """Whether its models tell classes."""
+        return self.params.task.kind == "classify"
+
+    @property
+    def figure(self) -> str:
+        """By which a learning rate is chosen on validation: the smaller the better."""
+        return "val_cross_entropy" if self.classify else "val_perceptual_distance"
+
+    @property
     def budget(self) -> str:
         """In words."""
         minutes = self.params.train.minutes
@@ -124,8 +134,7 @@ def make_plan(
     if len(set(rates)) < len(rates) or not rates:
         raise UserError(f"--rates {','.join(map(str, rates))}: give at least one, and none of them twice")
     params = load_params(root / "params.yaml")
-    if params.task.kind == "classify":
-        raise UserError("task.kind is classify, and only models that predict frames are compared so: see results/tune")
+    kind = params.task.kind
     changes: dict[str, Any] = {"model": None, "config": {}}
     changes |= {} if steps is None else {"steps": steps, "minutes": None}
     changes |= {} if minutes is None else {"minutes": minutes}
@@ -139,28 +148,28 @@ def make_plan(
         problem = error.errors()[0]
         raise UserError(f"{problem['loc'][-1]} {problem['input']}: {problem['msg']}") from None
     for name in models:
-        zoo.module(name)  # a misspelt one gets the nearest right one
-    trained = {name: zoo.is_trained(name) for name in zoo.names()}
+        zoo.module(name, kind)  # a misspelt one gets the nearest right one
+    trained = {name: zoo.is_trained(name, kind) for name in zoo.names(kind)}
+    untrained = [name for name in trained if not trained[name]]
     return Plan(
         shards=(root / "data/shards").resolve(),
         split=(root / "data/split").resolve(),
         by_time=_by_time(root, params),
         params=params,
         models=tuple(name for name in dict.fromkeys(models or trained) if trained[name]),
-        baselines=tuple(_baselines([name for name in trained if not trained[name]], params)),
+        baselines=BASELINES[kind] if kind == "classify" else tuple(_baselines(untrained, _task(root, params), kind)),
         seeds=seeds,
         rates=tuple(rates),
         folder=home(root) / "leaderboard",
         jobs=jobs or _side_by_side(params),
         tuned=None
         if tuned is None
-        else read_tuned(tuned, params, _task(params), equal_steps=params.train.minutes is None),
+        else read_tuned(tuned, params, _task(root, params), equal_steps=params.train.minutes is None),
     )
 
 
-def _baselines(untrained: Sequence[str], params: Params) -> Iterator[str]:
+def _baselines(untrained: Sequence[str], task: Task, kind: str) -> Iterator[str]:
     """Those that can do the task, without those that are meant for another one."""
-    kind, task = params.task.kind, _task(params)
     others = {name for names in BASELINES.values() for name in names} - set(BASELINES[kind])
     for name in untrained:
         with suppress(UserError):
@@ -169,8 +178,13 @@ def _baselines(untrained: Sequence[str], params: Params) -> Iterator[str]:
                 yield name
 
 
-def _task(params: Params) -> Task:
+def _task(root: Path, params: Params) -> Task:
     task, size = params.task, params.transcode
+    if task.kind == "classify":
+        from vidpred.data.clips import task_of
+        from vidpred.data.shards import Shards
+
+        return task_of(Shards(root / "data/shards"), task, root / "data/split")  # which knows the classes
     return Task(task.context, task.horizon, size.height, size.width, interval=task.interval, kind=task.kind)
 
 

@@ -26,6 +26,7 @@ from vidpred.leaderboard.sources import code_digest
 from vidpred.models import zoo
 from vidpred.training.final import Choice, train_model, write_outputs
 from vidpred.training.loop import Row, Stopped, Trainer
+from vidpred.types import Model
 from vidpred.workspace import digest, locked, write_json
 
 RESULT = "result.json"
@@ -60,8 +61,9 @@ class Run:
 
 def run_folder(bench: Bench, run: Run) -> Path:
     """Where a run is kept: a folder named by a hash over all that its weights depend on."""
-    model = zoo.module(run.model)
-    config = asdict(zoo.config_of(run.model, bench.plan.config(tuned=run.tuned)))
+    kind = bench.data.task.kind
+    model = zoo.module(run.model, kind)
+    config = asdict(zoo.config_of(run.model, bench.plan.config(tuned=run.tuned), kind))
     train = bench.plan.train(seed=run.seed, rate=run.rate, tuned=run.tuned)
     parts = {
         "model": run.model,
@@ -79,7 +81,7 @@ def train_run(bench: Bench, run: Run, should_stop: Callable[[], bool]) -> dict[s
     """Trains, or reads what a finished training left.
 
     Returns:
-        result.json: `folder` (of the model), `seed`, `rate`, `steps`, `best_step`, `val_perceptual_distance`,
+        result.json: `folder` (of the model), `seed`, `rate`, `steps`, `best_step`, the plan's `figure`,
         `clips_per_second` (None where it was not measured) and `seconds`.
 
     Raises:
@@ -114,7 +116,7 @@ def train_run(bench: Bench, run: Run, should_stop: Callable[[], bool]) -> dict[s
                 "rate": run.rate,
                 "steps": summary.get("ended_at", summary["steps"]),
                 "best_step": summary["best_step"],
-                "val_perceptual_distance": summary["val_perceptual_distance"],
+                bench.plan.figure: summary[bench.plan.figure],
                 "clips_per_second": statistics.median(speeds) if speeds else None,
                 "seconds": time.monotonic() - began,
             },
@@ -147,7 +149,7 @@ def quietly(path: Path) -> Iterator[None]:
 
 def _needs_flow(run: Run, bench: Bench) -> bool:
     with torch.random.fork_rng(devices=[]):
-        return zoo.build(run.model, bench.plan.config(tuned=run.tuned), bench.data.task).needs_flow
+        return zoo.build(run.model, bench.plan.config(tuned=run.tuned), bench.data.task, Model).needs_flow
 
 
 def _read(folder: Path) -> dict[str, Any]:

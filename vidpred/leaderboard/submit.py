@@ -18,6 +18,7 @@ from vidpred.leaderboard.contest import Entry, Member
 from vidpred.leaderboard.scores import Judgement, judge
 from vidpred.models.files import load_model, task_from
 from vidpred.tracking.download import download
+from vidpred.types import Classifier, Predictor
 from vidpred.workspace import locked, write_json
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def submit(bench: Bench, model: str, out: Path, *, name: str | None = None) -> t
     """
     held, _ = read_board(bench)
     folder = download(model)
-    info = load_model(folder)[1]
+    info = load_model(folder, Classifier if bench.plan.classify else Predictor)[1]
     refuse_foreign(info, bench, model)
     called = name or _called(model)
     taken = {entry.name for entry in held}

@@ -19,7 +19,7 @@ from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.tuning.results import read_best
 from vidpred.tuning.space import check_train
-from vidpred.types import Task
+from vidpred.types import Model, Task
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> 
     model, config, train = str(found["model"]), dict(found["config"]), dict(found["train"])
     where = f"--tuned {path} is impossible here"
     try:
-        if not zoo.is_trained(model):
+        if not zoo.is_trained(model, task.kind):
             raise UserError(f"{model} has nothing to train")
         with torch.random.fork_rng(devices=[]):
-            zoo.operations(zoo.build(model, config, task), task)  # predicts once
+            zoo.operations(zoo.build(model, config, task, Model), task)  # predicts once
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     changed = _changed(params.train, train, where=where)
@@ -94,7 +94,7 @@ def read_tuned(path: Path, params: Params, task: Task, *, equal_steps: bool) -> 
         train=train,
         path=path.as_posix(),
         sweep=_sweep_of(path, model),
-        differs=tuple(_differences(model, config, params.train, changed)),
+        differs=tuple(_differences(model, config, params.train, changed, kind=task.kind)),
     )
 
 
@@ -115,8 +115,10 @@ def _sweep_of(path: Path, model: str) -> str:
         return ""
 
 
-def _differences(model: str, config: Mapping[str, Any], train: TrainParams, changed: TrainParams) -> Iterator[str]:
-    usual, own = asdict(zoo.config_of(model, {})), asdict(zoo.config_of(model, config))
+def _differences(
+    model: str, config: Mapping[str, Any], train: TrainParams, changed: TrainParams, *, kind: str
+) -> Iterator[str]:
+    usual, own = asdict(zoo.config_of(model, {}, kind)), asdict(zoo.config_of(model, config, kind))
     yield from (f"{name} {_told(own[name])} ({_told(usual[name])})" for name in own if own[name] != usual[name])
     before, after = _flat(train.model_dump()), _flat(changed.model_dump())
     for name in sorted({*before, *after} - {"learning_rate"}):

@@ -52,7 +52,7 @@ def metric_of(kind: str) -> str:
 
 def objectives_of(names: Sequence[str], kind: str) -> list[str]:
     """Figures of reports by the names in `tune.objectives`, of which the first stands for what trials are judged by."""
-    return [metric_of(kind) if name == METRICS["predict"] else name for name in names]
+    return [metric_of(kind) if name in METRICS.values() else name for name in names]
 
 
 def metric_in(names: Container[str]) -> str:

@@ -1,0 +1,94 @@
+"""The leaderboard of classifiers: top-1 beside the commonest class, on the same videos, and a model of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.leaderboard.conftest import CHANGES
+from tests.shapes import write_colours
+from vidpred.commands.leaderboard import show
+from vidpred.errors import UserError
+from vidpred.leaderboard.bench import Bench
+from vidpred.leaderboard.board import make_board
+from vidpred.leaderboard.classes import ClassStanding
+from vidpred.leaderboard.plan import make_plan
+from vidpred.leaderboard.submit import submit
+from vidpred.tracking import store
+
+pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:mlflow\..*")
+
+
+@pytest.fixture
+def colours(tmp_path: Path, root: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose classes are colours, as the current folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    for section, values in CHANGES.items():
+        params[section] |= values
+    params["task"] |= {"kind": "classify", "context": 4}
+    params["train"] |= {
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "augment": params["train"]["augment"] | {"colour": False, "flip": False, "transpose": False, "reverse": False},
+    }
+    params["train"]["motion_share"] = 0.0
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copy(root / "dvc.yaml", folder)
+    made = write_colours(tmp_path / "made", groups=90)
+    shutil.copytree(made / "shards", folder / "data/shards")
+    shutil.copytree(made / "split", folder / "data/split")
+    (folder / "runs").mkdir()
+    shutil.copyfile(empty_store, folder / "runs/mlflow.db")
+    monkeypatch.delenv("VIDPRED_HOME", raising=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_classifiers_are_ranked_by_top1_beside_the_commonest_class(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(colours, models=["single_frame"], steps=40, seeds=2, rates=[1e-2], jobs=1)
+    out = colours / "leaderboard"
+    board = make_board(plan, out, command="vidpred leaderboard")
+    assert isinstance(board.standing, ClassStanding)
+    first, last = board.standing.rows
+    assert (first.name, last.name) == ("single_frame", "majority")
+    assert last.means["top1"] == pytest.approx(1 / 6)
+    assert first.means["top1"] > 0.5
+    assert first.beats
+    assert first.interval is not None
+    assert first.interval[0] <= first.means["top1"] <= first.interval[1]
+    assert first.seeds == 2
+    assert first.spread[0] <= first.means["top1"] <= first.spread[1]
+    table = pd.read_csv(out / "leaderboard.csv")
+    assert table["top1"].to_list() == pytest.approx([first.means["top1"], 1 / 6])
+    for name in ("leaderboard.md", "leaderboard.html"):
+        text = (out / name).read_text()
+        assert "6 classes by 4 frames of 32×32" in text
+        assert "majority" in text
+    runs = store.connect().search_runs([store.connect().get_experiment_by_name(store.EXPERIMENT).experiment_id])
+    assert any("single_frame/top1" in run.data.metrics for run in runs)
+
+    trained = next(colours.glob("runs/leaderboard/runs/*/model"))
+    shutil.copytree(trained, colours / "mine")
+    board, called = submit(Bench(plan), "mine", out)
+    assert called == "mine"
+    rows = {row.name: row for row in board.standing.rows}
+    assert rows["mine"].kind == "submitted"
+    capsys.readouterr()
+    show(board, marked="mine")
+    told = capsys.readouterr().out
+    assert "top-1" in told
+    assert "mine" in told
+    info = json.loads((colours / "mine/model.json").read_text())
+    info["task"]["classes"][0] = "another"
+    (colours / "mine/model.json").write_text(json.dumps(info))
+    with pytest.raises(UserError, match="another task than this leaderboard: classes"):
+        submit(Bench(plan), "mine", out)
