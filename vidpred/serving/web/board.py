@@ -21,7 +21,12 @@ class BoardRow(BaseModel):
     perceptual_distance: float | None
     psnr_db: float | None
     ssim: float | None
-    gain: float | None = Field(description="In PD over copy_last, pooled over all windows.")
+    top1: float | None = Field(description="Of classifiers, whose leaderboard has no PD.")
+    top1_low: float | None = Field(description="The ends of its 95 % interval.")
+    top1_high: float | None
+    gain: float | None = Field(
+        description="In PD over copy_last, pooled over all windows; of classifiers in top-1 over majority."
+    )
     gain_low: float | None
     gain_high: float | None
     parameters: float | None
@@ -43,20 +48,24 @@ def read(folder: Path | None) -> Board:
             rows = [_row(line) for line, _ in zip(csv.DictReader(file), range(_ROWS), strict=False)]
     except (OSError, csv.Error):
         return Board(rows=[])
-    known = [row for row in rows if row.perceptual_distance is not None]
-    return Board(rows=sorted(known, key=lambda row: row.perceptual_distance or 0))
+    known = [row for row in rows if (row.perceptual_distance, row.top1) != (None, None)]
+    return Board(rows=sorted(known, key=lambda row: (-(row.top1 or 0), row.perceptual_distance or 0)))
 
 
 def _row(line: dict[str, str]) -> BoardRow:
+    gain = "gain" if line.get("top1") else "gain_copy_last"
     return BoardRow(
         name=(line.get("name") or "?")[:_CELL],
         kind=(line.get("kind") or "")[:_CELL],
         perceptual_distance=_number(line, "perceptual_distance"),
         psnr_db=_number(line, "psnr_db"),
         ssim=_number(line, "ssim"),
-        gain=_number(line, "gain_copy_last_pooled"),
-        gain_low=_number(line, "gain_copy_last_pooled_low"),
-        gain_high=_number(line, "gain_copy_last_pooled_high"),
+        top1=_number(line, "top1"),
+        top1_low=_number(line, "top1_low"),
+        top1_high=_number(line, "top1_high"),
+        gain=_number(line, f"{gain}_pooled"),
+        gain_low=_number(line, f"{gain}_pooled_low"),
+        gain_high=_number(line, f"{gain}_pooled_high"),
         parameters=_number(line, "parameters"),
     )
 

@@ -90,8 +90,13 @@ const percent = (value) => (value === null ? "–" : `${value < 0 ? "−" : "+"}
 export function showBoard(rows) {
   byId("board").hidden = byId("board-link").hidden = rows.length === 0;
   if (!rows.length) return;
+  const classes = rows.some((row) => row.top1 !== null);
+  byId("board-hint").textContent = `Every model under one budget, judged on the same test clips. ${classes ? "Top-1: higher" : "PD: lower"} is better.`;
+  const titles = classes
+    ? ["model", "top-1", "95 %", "points over majority", "parameters"]
+    : ["model", "PD", "gain over copy_last", "95 %", "PSNR, dB", "SSIM", "parameters"];
   const head = node("tr");
-  ["model", "PD", "gain over copy_last", "95 %", "PSNR, dB", "SSIM", "parameters"].forEach((title, i) => {
+  titles.forEach((title, i) => {
     const cell = node("th", title, i ? "number" : "");
     cell.scope = "col";
     head.append(cell);
@@ -101,7 +106,11 @@ export function showBoard(rows) {
     const name = node("th", row.name);
     name.scope = "row";
     const between = row.gain_low === null ? "–" : `${percent(row.gain_low)} to ${percent(row.gain_high)}`;
-    const cells = [number(row.perceptual_distance, 2), percent(row.gain), between, number(row.psnr_db, 2), number(row.ssim, 4), row.parameters === null ? "–" : row.parameters.toLocaleString()];
+    const parameters = row.parameters === null ? "–" : row.parameters.toLocaleString();
+    const sure = row.top1_low === null ? "–" : `${(100 * row.top1_low).toFixed(1)} to ${(100 * row.top1_high).toFixed(1)} %`;
+    const cells = classes
+      ? [row.top1 === null ? "–" : `${(100 * row.top1).toFixed(1)} %`, sure, percent(row.gain).replace(" %", ""), parameters]
+      : [number(row.perceptual_distance, 2), percent(row.gain), between, number(row.psnr_db, 2), number(row.ssim, 4), parameters];
     line.append(name, ...cells.map((text) => node("td", text, "number")));
     return line;
   });
