@@ -152,6 +152,7 @@ def _write_classes(bench: Bench, entries: Sequence[Entry], facts: dict[str, Any]
     texts = {
         "leaderboard.md": classes.markdown(standing, facts),
         "leaderboard.csv": classes.csv(standing),
+        "leaderboard.json": json.dumps(facts, indent=2) + "\n",
         "leaderboard.html": classes.render(standing, facts),
     }
     paths = _put(texts, out)
