@@ -41,7 +41,9 @@ def colours(tmp_path: Path, root: Path, empty_store: Path, monkeypatch: pytest.M
     params["train"]["motion_share"] = 0.0
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copy(root / "dvc.yaml", folder)
-    made = write_colours(tmp_path / "made", groups=90)
+    made = tmp_path / "made"
+    made.mkdir()
+    write_colours(made, groups=90)
     shutil.copytree(made / "shards", folder / "data/shards")
     shutil.copytree(made / "split", folder / "data/split")
     (folder / "runs").mkdir()
