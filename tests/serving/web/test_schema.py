@@ -36,6 +36,7 @@ def schema(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
     ("method", "path", "examples"),
     [
         ("POST", "/api/predict", 40),
+        ("POST", "/api/classify", 10),
         ("GET", "/api/models", 5),
         ("GET", "/api/card", 10),
         ("GET", "/api/leaderboard", 5),
@@ -56,5 +57,5 @@ def test_the_api_is_as_it_says(schema: OpenApiSchema, method: str, path: str, ex
 
 
 def test_every_route_is_tried_above(schema: OpenApiSchema) -> None:
-    tried = {"/api/predict", "/api/models", "/api/card", "/api/leaderboard", "/healthz", "/metrics"}
+    tried = {"/api/predict", "/api/classify", "/api/models", "/api/card", "/api/leaderboard", "/healthz", "/metrics"}
     assert set(schema.raw_schema["paths"]) == tried
