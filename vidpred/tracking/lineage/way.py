@@ -94,9 +94,10 @@ def _pulled(subject: Subject) -> Hop:
     if judged:
         bar = judged["baseline"]
         facts["on test"] = ", ".join(
-            f"PD {judged['metrics'][name]['perceptual_distance']:.4g} of {name}"
+            f"{called} {judged['metrics'][name][figure]:.4g} of {name}"
             for name in (subject.card["model"], bar)
-            if "perceptual_distance" in judged["metrics"].get(name, {})
+            for figure, called in (("perceptual_distance", "PD"), ("top1", "top-1"))
+            if figure in judged["metrics"].get(name, {})
         )
     known = (PULLED, *([CARD] if judged else []))
     return Hop("version", told["model"], known_from=known, facts={k: v for k, v in facts.items() if v}, unseen=why)
