@@ -205,11 +205,12 @@ def points(gain: float) -> str:
 def asked(facts: Mapping[str, Any]) -> str:
     """What the leaderboard was held for: a sentence."""
     seeds = f"{facts['seeds']} seed{'s' * (facts['seeds'] != 1)}"
+    rates = ", ".join(facts["rates"])
+    several = f"the best of the learning rates {rates} by cross-entropy on validation"
     return (
         f"{facts['classes']} classes by {facts['context']} frames of {facts['height']}×{facts['width']}; "
-        f"{facts['budget']} and {seeds} a model, the better of the learning rates {', '.join(facts['rates'])} by "
-        f"cross-entropy on validation; judged on {facts['windows']:,} test windows (list {facts['list_id']}, data "
-        f"{facts['data_id'][:12]})."
+        f"{facts['budget']} and {seeds} a model, {several if len(facts['rates']) > 1 else f'learning rate {rates}'}; "
+        f"judged on {facts['windows']:,} test windows (list {facts['list_id']}, data {facts['data_id'][:12]})."
     )
 
 
