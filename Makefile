@@ -127,7 +127,7 @@ bench-pretrain: $(INSTALLED) ## what predicting first is worth to a classifier o
 	@$(BIN)/python -m benchmarks.few_labels $(BENCH)
 
 .PHONY: bench-localise
-bench-localise: $(INSTALLED) ## how well actions are found in long videos: trains in runs/bench-localise, then looks; some eight minutes; BENCH=--quick
+bench-localise: $(INSTALLED) ## how well actions are found in long videos: trains in runs/bench-localise, then looks; some six minutes; BENCH=--quick
 	$(call in_a_copy,$(LOCALISE),untrimmed_shapes,dvc repro evaluate)
 	@$(BIN)/python -m benchmarks.localise $(LOCALISE)/models/trained $(BENCH)
 

@@ -45,7 +45,7 @@ Way = Callable[[ClipClassifier, Path], tuple[list[Span], int]]
 
 
 SETS: dict[str, dict[str, object]] = {"often": {}, "rarely": {"gap": [40, 120]}}
-"""How often something happens, by what is changed of the recipe: every two seconds, or every eight."""
+"""How often something happens, by what is changed of the recipe: after rests of 1 to 3 s, or of 4 to 12 s."""
 
 
 def make_videos(folder: Path, count: int, *, seed: int, seconds: float, **changes: object) -> Spans:
@@ -165,7 +165,7 @@ def main() -> None:
     """Prints the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("model", type=Path, nargs="?", default=ROOT / "models/trained", help="a model folder")
-    options.add_argument("--videos", type=int, default=20, help="how many of each kind, of a minute each")
+    options.add_argument("--videos", type=int, default=10, help="how many of each kind, of a minute each")
     options.add_argument("--seed", type=int, default=SEED, help="of the videos")
     options.add_argument("--folder", type=Path, default=None, help="where they are kept")
     options.add_argument("--threads", type=int, default=None, help="of torch (default: one a core)")
