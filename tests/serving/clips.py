@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vidpred.data import launch, media
 from vidpred.evaluation.pictures import GAP
@@ -24,7 +25,7 @@ def clip(length: int, *, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return frames
 
 
-def moving_on(folder: Path, *, context: int = 3, interval: int = 1, fps: float | None = 10.0) -> Path:
+def moving_on(folder: Path, *, context: int = 3, interval: int = 1, fps: float | None = 10.0, **told: object) -> Path:
     """A model that moves everything one pixel to the right."""
     task = Task(context=context, horizon=1, height=SIDE, width=SIDE, interval=interval)
     model = zoo.build("conv2d", {"variant": "seed"}, task)
@@ -34,9 +35,19 @@ def moving_on(folder: Path, *, context: int = 3, interval: int = 1, fps: float |
         bias.zero_()
         for colour in range(3):
             kernel[colour, (context - 1) * 3 + colour, 1, 0] = 1
-    info = {"data_id": "d", **({"fps": fps} if fps else {})}
+    info = {"data_id": "d", **({"fps": fps} if fps else {}), **told}
     save_model(folder, model, name="conv2d", config={"variant": "seed"}, task=task, info=info)
     return folder
+
+
+def transparent(path: Path, length: int = 6) -> Path:
+    """A GIF with a white square on nothing at all."""
+    images = []
+    for frame in clip(length):
+        square = Image.fromarray(np.dstack([frame, frame[..., 0]]), "RGBA")
+        images.append(square)
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100, loop=0, disposal=2)
+    return path
 
 
 def read(path: Path, *, height: int = SIDE + 2 * GAP, width: int = SIDE + 2 * GAP) -> np.ndarray:

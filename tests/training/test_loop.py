@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -155,7 +156,8 @@ def test_where_nothing_moves_no_gain_is_told(params: Params, tmp_path: Path, cap
         for i in range(12)
     ]  # fmt: skip
     shards = tmp_path / "shards"
-    write_shards(shards, clips, [], height=32, width=32, fps=10.0, buckets=1, parameters={"fit": "crop"}, ffmpeg="none")
+    made = {"fit": "pad", "background": "#102030", "crop_bars": True}
+    write_shards(shards, clips, [], height=32, width=32, fps=10.0, buckets=1, parameters=made, ffmpeg="none")
     write_split(tmp_path / "split", make_split(Shards(shards).clips, SplitParams(val=0.2, test=0.2), span=6)[1])
     data = read_data(shards, tmp_path / "split", params)
     with caplog.at_level(logging.INFO):
@@ -163,6 +165,8 @@ def test_where_nothing_moves_no_gain_is_told(params: Params, tmp_path: Path, cap
         best = run.run()
         choice = Choice("warpmix", {"width": 8}, small(params))
         summary = write_outputs(run, choice, out=tmp_path / "out", curves=tmp_path / "curves.csv")
+    told = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert {name: told[name] for name in made} == made  # so that clips are read like those of training
     assert best["val_copy_last"] == 0
     assert "val_gain" not in best
     assert "val_gain" not in summary

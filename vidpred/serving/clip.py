@@ -18,6 +18,7 @@ import numpy as np
 from vidpred.data import launch, media
 from vidpred.data.scenes import nearest_ticks
 from vidpred.errors import UserError
+from vidpred.serving import looks
 from vidpred.serving.predictor import FramePredictor
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,7 @@ class Reading:
 
 def look_of(predictor: FramePredictor, fps: float | None) -> media.Look:
     """How a model wants its frames; `fps` is that of arrays, which tell no time."""
-    task, fit = predictor.task, predictor.info.get("fit", "crop")
-    return media.Look(task.height, task.width, fit=fit, max_seconds=MAX_SECONDS, untimed_fps=fps)
+    return media.Look(**looks.fields(predictor.info, predictor.task), max_seconds=MAX_SECONDS, untimed_fps=fps)
 
 
 def grouped(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from vidpred.errors import UserError
+from vidpred.serving import looks
 from vidpred.serving.clip import Clip, Job, Reading
 from vidpred.serving.panels import Result
 from vidpred.serving.predictor import FramePredictor
@@ -45,7 +46,7 @@ def alike(models: Mapping[str, FramePredictor], *, fps: float | None) -> None:
             raise UserError(f"{name} and {other} cannot be compared: one interpolates, the other predicts what follows")
         for what, mine, its in (
             ("frame size", _size(first), _size(predictor)),
-            ("fit", first.info.get("fit", "crop"), predictor.info.get("fit", "crop")),
+            *((what, looks.told(first.info)[what], looks.told(predictor.info)[what]) for what in looks.DEFAULTS),
             ("interval", first.task.interval, predictor.task.interval),
             ("frames per second", fps or first.fps, fps or predictor.fps),
         ):

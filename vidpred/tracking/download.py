@@ -291,6 +291,10 @@ def check_info(folder: Path, model: str) -> dict[str, Any]:
             raise UserError(f"{INFO} says {fps!r:.50} frames per second")
         if info.get("fit", "crop") not in ("crop", "pad", "stretch"):
             raise UserError(f"{INFO} says fit {info['fit']!r:.50}")
+        if not re.fullmatch("black|white|#[0-9a-fA-F]{6}", str(info.get("background", "white"))):
+            raise UserError(f"{INFO} says background {info['background']!r:.50}")
+        if not isinstance(info.get("crop_bars", False), bool):
+            raise UserError(f"{INFO} says crop_bars {info['crop_bars']!r:.50}")
     except ValidationError:
         raise UserError(f"{model} is not for this version: its {INFO} asks for a flow that it does not know") from None
     except UserError as error:

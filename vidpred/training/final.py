@@ -128,6 +128,7 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         training["ended_at"] = trainer.step
     if trainer.begun is not None:
         training["init"] = trainer.begun
+    made = trainer.data.shards.meta["parameters"]
     fresh_folder(out)
     save_model(
         out,
@@ -138,7 +139,9 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
         info={
             "data_id": trainer.data.shards.data_id,
             "fps": trainer.data.shards.fps,
-            "fit": trainer.data.shards.meta["parameters"]["fit"],
+            "fit": made["fit"],
+            "background": made.get("background", "white"),
+            "crop_bars": made.get("crop_bars", False),
             "flow": trainer.data.flow.model_dump(),
             "params": json.loads(choice.params.model_dump_json(exclude={"model", "config"})),
             "training": training,

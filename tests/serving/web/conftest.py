@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -43,7 +44,7 @@ def clip(length: int, *, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return frames
 
 
-def moving(folder: Path, step: int = 1) -> Path:
+def moving(folder: Path, step: int = 1, **told: object) -> Path:
     """A model that moves everything to the right: by one pixel, or by none."""
     task = Task(context=CONTEXT, horizon=1, height=SIDE, width=SIDE)
     model = zoo.build("conv2d", {"variant": "seed"}, task)
@@ -53,9 +54,28 @@ def moving(folder: Path, step: int = 1) -> Path:
         bias.zero_()
         for colour in range(3):
             kernel[colour, (CONTEXT - 1) * 3 + colour, 1, 1 - step] = 1
-    info = {"data_id": "d", "fps": 10.0}
+    info = {"data_id": "d", "fps": 10.0, **told}
     save_model(folder, model, name="conv2d", config={"variant": "seed"}, task=task, info=info)
     return folder
+
+
+def with_card(folder: Path) -> None:
+    """Puts a card beside a model, as short as one may be."""
+    weights = json.loads((folder / "model.json").read_text())["weights_sha256"]
+    part = {"clips": 2, "frames": 20, "groups": 2}
+    gain = {
+        "beats": True, "pooled": 0.5, "macro": 0.5, "pooled_interval": [0.4, 0.6], "macro_interval": [0.4, 0.6],
+        "units": 30, "why_not": "",
+    }  # fmt: skip
+    task = {"kind": "predict", "context": CONTEXT, "horizon": 1, "interval": 1, "height": SIDE, "width": SIDE}
+    test = {"windows": 9, "baseline": "copy_last", "metrics": {"conv2d": {"perceptual_distance": 3.0}}}
+    card = {
+        "model": "conv2d", "weights_sha256": weights, "parameters": 10, "operations": 10, "vidpred": "0.1.0",
+        "task": task | {"fps": 10.0, "fit": "crop"}, "data": part | {"data_id": "d", "seconds": 9.0, "sources": 2},
+        "licences": [], "split": {"kind": "group", "train": part, "val": part, "test": part},
+        "test": test | {"gains": {"copy_last": gain}}, "rollout": None, "motion": [], "limits": ["small clips only"],
+    }  # fmt: skip
+    (folder / "card.json").write_text(json.dumps(card))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.web.conftest import CONTEXT, SIDE, Make, clip, upload
+from tests.serving.clips import transparent
+from tests.serving.web.conftest import CONTEXT, SIDE, Make, clip, moving, upload, with_card
 from vidpred.data import launch, media
 from vidpred.evaluation.pictures import GAP, GREEN, GREY
 from vidpred.serving.web.drawing import gif
@@ -146,6 +147,27 @@ def test_nothing_of_an_upload_stays(client: httpx.Client, cat: bytes, scratch: P
         for kind in ("gif", "mp4", "json"):
             client.post("/api/predict", files=upload(data), data={"format": kind})
     assert list(scratch.iterdir()) == []
+
+
+def test_what_shows_through_is_what_it_was_in_training(make: Make, tmp_path: Path) -> None:
+    model = moving(tmp_path / "blue", background="#2040c0")
+    cat = transparent(tmp_path / "cat.gif").read_bytes()
+    told = make(models=(str(model),)).post("/api/predict", files=upload(cat), data={"format": "json"}).json()
+    assert tuple(unpacked(told["known"])[0, 1, 1]) == (0x20, 0x40, 0xC0)
+
+
+def test_the_cards_pictures_are_shown_and_nothing_else_of_the_folder(make: Make, tmp_path: Path) -> None:
+    model = moving(tmp_path / "shown")
+    client = make(models=(str(model),))
+    assert client.get("/api/card/picture?name=card.gif").json()["code"] == "no_picture"  # it has no card
+    with_card(model)
+    (model / "card.gif").write_bytes(gif(clip(3), 10))
+    (model / "card.png").write_bytes(b"<svg onload=alert(1)>")
+    answer = client.get("/api/card/picture?name=card.gif")
+    assert (answer.headers["content-type"], answer.content[:6]) == ("image/gif", b"GIF89a")
+    assert client.get("/api/card").json()["card"]["pictures"] == ["card.gif"]
+    assert client.get("/api/card/picture?name=card.png").status_code == 404  # no PNG
+    assert client.get("/api/card/picture?name=model.json").status_code == 404
 
 
 def test_models_card_and_leaderboard_are_told(make: Make, model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.web.conftest import TOKEN, clip, listening
+from tests.serving.web.conftest import TOKEN, clip, listening, moving, with_card
 from vidpred.serving.web.app import make_app
 from vidpred.serving.web.drawing import gif
 from vidpred.serving.web.settings import Settings
@@ -162,6 +162,27 @@ def test_words_from_elsewhere_are_shown_as_words(page: Page) -> None:
     assert "<img src=x onerror=alert(1)>" in page.locator("#board-table").inner_text()
     page.get_by_text("All that its files say").click()
     assert "weights sha256" in page.locator("#card").inner_text()
+
+
+def test_the_cards_picture_and_a_long_address_fit_a_phone(browser: Browser, model: Path, tmp_path: Path) -> None:
+    pictured = moving(tmp_path / "a-folder-whose-name-is-long" / "and-so-is-that-of-this-one-in-it")
+    with_card(pictured)
+    (pictured / "card.gif").write_bytes(gif(clip(4, width=64), 10))
+    settings = Settings(models=(str(pictured), str(model)))
+    with listening(make_app(settings, scratch=tmp_path)) as url:
+        context = browser.new_context(viewport={"width": 390, "height": 844})
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_function("() => document.querySelector('.card-picture img')?.naturalWidth === 64")
+        assert "left what happened" in page.locator(".card-picture").inner_text()
+        told = page.locator("#model-told").inner_text()
+        assert (
+            "and-so-is-that-of-this-one-in-it: conv2d, 3 frames of 32 × 32 in" in told
+        )  # whole, whatever the box cuts
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        page.locator("#model").select_option(index=1)
+        page.wait_for_function("() => !document.querySelector('.card-picture')")
+        context.close()
 
 
 def test_a_token_is_asked_for_once(browser: Browser, model: Path, tmp_path: Path) -> None:

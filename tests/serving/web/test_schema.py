@@ -39,6 +39,7 @@ def schema(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
         ("POST", "/api/classify", 10),
         ("GET", "/api/models", 5),
         ("GET", "/api/card", 10),
+        ("GET", "/api/card/picture", 10),
         ("GET", "/api/leaderboard", 5),
         ("GET", "/healthz", 5),
         ("GET", "/metrics", 5),
@@ -57,5 +58,14 @@ def test_the_api_is_as_it_says(schema: OpenApiSchema, method: str, path: str, ex
 
 
 def test_every_route_is_tried_above(schema: OpenApiSchema) -> None:
-    tried = {"/api/predict", "/api/classify", "/api/models", "/api/card", "/api/leaderboard", "/healthz", "/metrics"}
+    tried = {
+        "/api/predict",
+        "/api/classify",
+        "/api/models",
+        "/api/card",
+        "/api/card/picture",
+        "/api/leaderboard",
+        "/healthz",
+        "/metrics",
+    }
     assert set(schema.raw_schema["paths"]) == tried

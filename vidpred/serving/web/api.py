@@ -27,7 +27,7 @@ from vidpred.serving.web.meters import Meters
 from vidpred.serving.web.refusal import Refusal
 from vidpred.serving.web.service import Asked, Foreseen, Service, Show
 from vidpred.serving.web.settings import Settings
-from vidpred.serving.web.shelf import Place, Shelf, facts
+from vidpred.serving.web.shelf import Place, Shelf, facts, picture
 
 _PROBLEMS: dict[int, str] = {
     400: "The body is no multipart form.",
@@ -41,6 +41,7 @@ _PROBLEMS: dict[int, str] = {
     429: "Too many uploads are under way: try again after `Retry-After` seconds.",
 }
 _NAME_LENGTH = 80
+_PICTURES = {".gif": "image/gif", ".png": "image/png"}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -184,6 +185,24 @@ def make_router(settings: Settings, shelf: Shelf, service: Service, meters: Mete
         model: Annotated[str, Query(max_length=300, description="Of `/api/models`; empty: the first.")] = "",
     ) -> dict[str, Any]:
         return facts(place_of(model).loaded)
+
+    @router.get(
+        "/api/card/picture",
+        summary="A picture of a model's card",
+        response_class=Response,
+        responses={
+            200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES.values()}},
+            **problems(401, 403, 404, 422),
+        },
+    )
+    def card_picture(
+        name: Annotated[str, Query(max_length=40, description="Of the card's `pictures`.")],
+        model: Annotated[str, Query(max_length=300, description="Of `/api/models`; empty: the first.")] = "",
+    ) -> Response:
+        path = picture(place_of(model).loaded, name)
+        if path is None:
+            raise Refusal(404, "no_picture", f"the model's card has no {_printable(name)}")
+        return Response(path.read_bytes(), media_type=_PICTURES[path.suffix])
 
     @router.get("/api/leaderboard", summary="The project's leaderboard, if it has one", responses=problems(401, 403))
     def leaderboard() -> board.Board:

@@ -7,9 +7,10 @@ there are none.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from vidpred.data.gifs import is_gif
 from vidpred.data.launch import any_ffmpeg
 from vidpred.data.media import Decoded, Job, Look, MediaError
 from vidpred.data.scenes import nearest_ticks
+from vidpred.serving import looks
 from vidpred.serving.web.settings import Limits
+from vidpred.types import Task
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,10 @@ class Read:
     """Whether there was more of it than is read."""
 
 
-def look_of(height: int, width: int, fit: str, limits: Limits) -> Look:
-    """What frames of a size are made of any upload."""
+def look_of(info: Mapping[str, Any], task: Task, limits: Limits) -> Look:
+    """What frames are made of any upload for a model: as its `model.json` says, which `download` has checked."""
     return Look(
-        height,
-        width,
-        fit="pad" if fit == "pad" else "stretch" if fit == "stretch" else "crop",
+        **looks.fields(info, task),
         max_seconds=limits.max_seconds,
         max_frames=limits.max_source_frames,
         max_pixels=limits.max_pixels,

@@ -226,7 +226,7 @@ class Service:
         try:
             wanted = reading.Wanted(
                 path=path,
-                look=reading.look_of(task.height, task.width, str(loaded.info.get("fit", "crop")), self._limits),
+                look=reading.look_of(loaded.info, task, self._limits),
                 fps=loaded.fps,
                 interval=interval,
                 last=last,

@@ -186,7 +186,10 @@ class Shelf:
         model = (ClipClassifier if classifies else FramePredictor).load(folder, device=self._device)
         task = model.task
         if task.between:
-            raise UserError(f"{address} puts frames between others: the page shows models that predict what follows")
+            raise UserError(
+                f"{address} puts frames between others, and the page shows what follows a clip: "
+                f"`vidpred predict {address} clip.gif -o out.gif` shows what it makes"
+            )
         still = np.zeros(((task.context - 1) * task.interval + 1, task.height, task.width, 3), np.uint8)
         try:
             if isinstance(model, ClipClassifier):
@@ -211,6 +214,15 @@ def _titles(addresses: Sequence[str]) -> dict[str, str]:
                          "/".join(parts))  # fmt: skip
         titles[address] = title
     return titles
+
+
+def picture(loaded: Loaded, name: str) -> Path | None:
+    """A picture of a model's card, where it has it: of the kind that its name says, and small."""
+    try:
+        known = read_card(loaded.folder).get("pictures", ())
+    except UserError:
+        return None
+    return loaded.folder / name if name in known else None
 
 
 def facts(loaded: Loaded) -> dict[str, Any]:

@@ -64,6 +64,21 @@ function told(card) {
   return lines;
 }
 
+// A test clip: what happened, and what was predicted. Moving, or as a strip for those who want things to lie still.
+function pictures(model, card) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const wanted = still ? ["card.png", "card.gif"] : ["card.gif", "card.png"];
+  const name = wanted.find((one) => card?.pictures?.includes(one));
+  if (!name) return [];
+  const figure = node("figure", undefined, "card-picture");
+  const told = name === "card.gif" ? "A test clip: left what happened, right what it predicted, in green." : "A test clip: above what happened, below what it predicted, in green.";
+  const src = `/api/card/picture?name=${name}&model=${encodeURIComponent(model.id)}`;
+  const img = Object.assign(document.createElement("img"), { src, alt: told });
+  img.addEventListener("error", () => figure.remove());
+  figure.append(img, node("figcaption", told));
+  return [figure];
+}
+
 export function showCard(model, { card, model: info }) {
   const first = {
     "served as": model.id,
@@ -73,7 +88,7 @@ export function showCard(model, { card, model: info }) {
     weights: `sha256 ${model.weights}…, taken up ${new Date(1000 * model.since).toLocaleString()}`,
   };
   if (model.problem) first["newer version"] = `not served: ${model.problem}`;
-  const shownOf = [facts(first)];
+  const shownOf = [...pictures(model, card), facts(first)];
   if (card?.limits.length) {
     const list = node("ul", undefined, "limits");
     list.append(...card.limits.map((limit) => node("li", words(limit))));

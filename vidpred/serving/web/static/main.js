@@ -172,6 +172,7 @@ function wire() {
 
 async function card() {
   const model = chosen();
+  byId("model-told").textContent = `${model.id.length > 34 ? `${model.id}: ` : ""}${model.network}, ${model.context} frames of ${model.width} × ${model.height} in`;
   showCard(model, await get(`/api/card?model=${encodeURIComponent(model.id)}`));
   const named = `-F 'model=${model.id}' \\\n     ${location.origin}`;
   byId("curl").textContent = classifies()
@@ -200,7 +201,7 @@ async function offerExamples() {
 async function start() {
   wire();
   ({ models, limits } = await get("/api/models"));
-  byId("model").replaceChildren(...models.map((one) => new Option(`${one.id}, ${one.network}`, one.id)));
+  byId("model").replaceChildren(...models.map((one) => new Option(one.id, one.id)));
   wording();
   byId("frames").max = limits.max_frames;
   byId("limits").textContent = `Up to ${(limits.max_bytes / 2 ** 20).toFixed(0)} MiB; the first ${limits.max_seconds} seconds are read.`;
