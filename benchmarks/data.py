@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,14 @@ import numpy as np
 
 from benchmarks import material
 from benchmarks.bare import our_filter, run_each
-from benchmarks.contest import Clock, Row, Turn, machine, show, take_turns, versus, write
+from benchmarks.contest import Row, Turn, take_turns, versus
+from benchmarks.runner import at_least, command, options, publish, workplace
 from vidpred.config import TranscodeParams
 from vidpred.data.clip_cache import Engine, Plan, Unit, local_engine
 from vidpred.data.launch import ffmpeg_binary, ffmpeg_version
 from vidpred.data.transcode import Transcoded, transcode
 from vidpred.errors import UserError
-from vidpred.workspace import cores, set_up_logging
+from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
 
@@ -346,51 +346,35 @@ def measure(setting: Setting, names: Sequence[str] = tuple(BENCHMARKS)) -> list[
 
 def main() -> None:
     """Reads the options, measures, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the sizes: whether it runs, not how fast")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of the benchmarks; may be repeated")
+    parser = options("data", __doc__, quick="a tenth of the sizes: whether it runs, not how fast", only=BENCHMARKS)
     parser.add_argument("--repeats", type=int, default=3, help="turns of each contestant")
     parser.add_argument("--files", type=int, help="files of the memory benchmark (20,000; 2,000 with --quick)")
     parser.add_argument("--real", type=Path, help="a folder of real GIFs, copied in place of those made")
     parser.add_argument(
         "--folder", type=Path, help="where to work: its disk is measured (the system's temporary folder)"
     )
-    parser.add_argument("--out", type=Path, default=Path("results/bench/data.json"), help="where the figures go")
-    chosen = parser.parse_args()
-    set_up_logging()
-    try:
-        _run(chosen)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(parser, _run)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    if chosen.repeats < 1:
-        raise UserError(f"--repeats {chosen.repeats}: give at least 1")
-    with tempfile.TemporaryDirectory(prefix="vidpred-bench-", dir=chosen.folder) as folder:
+    at_least(chosen, repeats=1, files=2)
+    with workplace(chosen.folder) as folder:
         share = 0.1 if chosen.quick else 1.0
         setting = Setting(
-            folder=Path(folder),
+            folder=folder,
             share=share,
             repeats=chosen.repeats,
             workers=cores(),
             files=chosen.files or round(20_000 * share),
             real=chosen.real,
         )
-        facts = machine(setting.folder) | {
+        facts = {
             "workers": setting.workers,
             "ffmpeg": ffmpeg_version(),
             "sizes": "a tenth" if chosen.quick else "full",
         }
-        began = Clock.now()
-        rows = measure(setting, chosen.only or tuple(BENCHMARKS))
-        facts["taken by others"] = began.others(Clock.now())
-    write(chosen.out, rows, facts)
-    show(rows, facts)
-    log.info("written to %s", chosen.out)
+        names = chosen.only or tuple(BENCHMARKS)
+        publish(lambda: measure(setting, names), folder, out=chosen.out, facts=facts, title="data layer")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks import material
-from benchmarks.contest import Clock, Row, machine, show, take_turns, versus, write
+from benchmarks.contest import Row, take_turns, versus
+from benchmarks.runner import at_least, command, options, publish, workplace
 from vidpred.config import FlowParams
 from vidpred.data import encode, launch, media
 from vidpred.data.flow import flow_to_previous
@@ -35,7 +35,7 @@ from vidpred.models.files import load_model, save_model
 from vidpred.serving.predictor import FramePredictor
 from vidpred.training.device import set_threads
 from vidpred.types import Task, to_float, to_uint8
-from vidpred.workspace import cores, set_up_logging
+from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
 
@@ -238,40 +238,22 @@ def measure(setting: Setting, names: Sequence[str] = tuple(BENCHMARKS)) -> list[
 
 def main() -> None:
     """Reads the options, measures, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="little of everything: whether it runs, not how fast")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of the benchmarks; may be repeated")
+    parser = options("predict", __doc__, quick="little of everything: whether it runs, not how fast", only=BENCHMARKS)
     parser.add_argument("--repeats", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--threads", type=int, help="threads of torch in this process (one a core)")
-    parser.add_argument("--out", type=Path, default=Path("results/bench/predict.json"), help="where the figures go")
-    chosen = parser.parse_args()
-    set_up_logging()
-    try:
-        _run(chosen)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(parser, _run)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    for name in ("repeats", "threads"):
-        value = getattr(chosen, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: give at least 1")
+    at_least(chosen, repeats=1, threads=1)
     threads = chosen.threads or cores()
-    with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as made:
-        setting = Setting(Path(made), repeats=chosen.repeats, threads=threads)
+    with workplace() as made:
+        setting = Setting(made, repeats=chosen.repeats, threads=threads)
         if chosen.quick:
-            setting = Setting(Path(made), repeats=1, predictions=2, files=20, threads=threads)
-        facts = machine(setting.folder) | {"threads": threads, "torch": torch.__version__}
-        began = Clock.now()
-        rows = measure(setting, chosen.only or tuple(BENCHMARKS))
-        facts["taken by others"] = began.others(Clock.now())
-    write(chosen.out, rows, facts)
-    show(rows, facts, title="prediction")
-    log.info("written to %s", chosen.out)
+            setting = Setting(made, repeats=1, predictions=2, files=20, threads=threads)
+        facts = {"threads": threads, "torch": torch.__version__}
+        names = chosen.only or tuple(BENCHMARKS)
+        publish(lambda: measure(setting, names), made, out=chosen.out, facts=facts, title="prediction")
 
 
 if __name__ == "__main__":

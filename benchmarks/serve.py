@@ -13,7 +13,6 @@ import logging
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,13 +23,13 @@ import psutil
 import torch
 
 from benchmarks.clients import Load, form, load
-from benchmarks.contest import Clock, Row, machine, show, write
+from benchmarks.contest import Row
 from benchmarks.material import gifs, real_gifs
+from benchmarks.runner import at_least, command, options, publish, workplace
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
 from vidpred.types import Task
-from vidpred.workspace import set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -191,41 +190,29 @@ def _all_well(seen: Load, who: str) -> None:
 
 def main() -> None:
     """Reads the options, measures, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few seconds of load: whether it runs")
+    parser = options("serve", __doc__, quick="a few seconds of load: whether it runs")
     parser.add_argument("--seconds", type=float, default=60, help="of the load")
     parser.add_argument("--clients", type=int, default=8, help="at once")
     parser.add_argument("--model", type=Path, help="a model's folder (an untrained warpmix)")
     parser.add_argument("--side", type=int, default=64, help="rows and columns of the untrained one's frames")
     parser.add_argument("--real", type=Path, help="a folder of GIFs in place of made ones")
-    parser.add_argument("--out", type=Path, default=Path("results/bench/serve.json"), help="where the figures go")
-    chosen = parser.parse_args()
-    set_up_logging()
-    try:
-        _run(chosen)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(parser, _run)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    if chosen.clients < 1 or chosen.seconds <= 0:
-        raise UserError("--clients and --seconds: give more than 0")
-    with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as folder:
+    at_least(chosen, clients=1, seconds=1, side=8)
+    with workplace() as folder:
         setting = Setting(
-            Path(folder), seconds=3 if chosen.quick else chosen.seconds, clients=chosen.clients, model=chosen.model,
+            folder, seconds=3 if chosen.quick else chosen.seconds, clients=chosen.clients, model=chosen.model,
             side=chosen.side, real=chosen.real,
         )  # fmt: skip
-        network = str(chosen.model or f"warpmix, {chosen.side}x{chosen.side}")
-        facts = machine(setting.folder) | {"torch": torch.__version__, "clients": setting.clients, "model": network}
-        began = Clock.now()
-        rows = measure(setting)
-        facts["taken by others"] = began.others(Clock.now())
-    write(chosen.out, rows, facts)
-    show(rows, facts, title="the page's server")
-    log.info("written to %s", chosen.out)
+        facts = {
+            "torch": torch.__version__,
+            "clients": setting.clients,
+            "model": str(chosen.model or f"warpmix, {chosen.side}x{chosen.side}"),
+            "uploads": f"GIFs of {chosen.real}" if chosen.real else "made GIFs of 8 frames, 210x160",
+        }
+        publish(lambda: measure(setting), folder, out=chosen.out, facts=facts, title="the page's server")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.contest import Clock, Row, Turn, machine, show, take_turns, versus, write
+from benchmarks.contest import Row, Turn, take_turns, versus
+from benchmarks.runner import at_least, command, options, publish, workplace
 from benchmarks.steps import CASES, CPU, PLAIN, Contest, Precision, make_shards
 from vidpred.errors import UserError
 from vidpred.training.device import computes_bfloat16, keep_memory, set_threads
-from vidpred.workspace import cores, set_up_logging
+from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
 
@@ -192,42 +192,20 @@ def measure(setting: Setting, names: Sequence[str] = tuple(BENCHMARKS)) -> list[
 
 def main() -> None:
     """Reads the options, measures, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="turns of two steps: whether it runs, not how fast")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of the benchmarks; may be repeated")
+    parser = options("train", __doc__, quick="turns of two steps: whether it runs, not how fast", only=BENCHMARKS)
     parser.add_argument("--repeats", type=int, default=9, help="turns of each contestant")
     parser.add_argument("--threads", type=int, help="threads of every contestant (one a core)")
-    parser.add_argument("--out", type=Path, default=Path("results/bench/train.json"), help="where the figures go")
-    chosen = parser.parse_args()
-    set_up_logging()
-    try:
-        _run(chosen)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(parser, _run)
 
 
 def _run(chosen: argparse.Namespace) -> None:
-    for name in ("repeats", "threads"):
-        value = getattr(chosen, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: give at least 1")
+    at_least(chosen, repeats=1, threads=1)
     threads = set_threads(chosen.threads or cores())
-    with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as folder:
-        setting = Setting(Path(folder), steps=2 if chosen.quick else 8, repeats=chosen.repeats, threads=threads)
-        facts = machine(setting.folder) | {
-            "threads": threads,
-            "torch": torch.__version__,
-            "turns": f"{setting.steps} steps",
-        }
-        began = Clock.now()
-        rows = measure(setting, chosen.only or tuple(BENCHMARKS))
-        facts["taken by others"] = began.others(Clock.now())
-    write(chosen.out, rows, facts)
-    show(rows, facts, title="training")
-    log.info("written to %s", chosen.out)
+    with workplace() as folder:
+        setting = Setting(folder, steps=2 if chosen.quick else 8, repeats=chosen.repeats, threads=threads)
+        facts = {"threads": threads, "torch": torch.__version__, "turns": f"{setting.steps} steps"}
+        names = chosen.only or tuple(BENCHMARKS)
+        publish(lambda: measure(setting, names), folder, out=chosen.out, facts=facts, title="training")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,14 +27,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.contest import Clock, Row, machine, show, write
+from benchmarks.contest import Row
+from benchmarks.runner import at_least, command, options, publish, workplace
 from vidpred.config import load_params
 from vidpred.data.shards import RawClip, Shards, write_shards
 from vidpred.data.split import write_split
 from vidpred.errors import UserError
 from vidpred.report.sweep import write_sweep
 from vidpred.types import Segment
-from vidpred.workspace import cores, set_up_logging
+from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
 
@@ -327,39 +327,21 @@ def measure(setting: Setting, names: Sequence[str] = tuple(BENCHMARKS)) -> list[
 
 def main() -> None:
     """Reads the options, measures, prints the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tune", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short trials, and fewer: whether it runs, not how fast")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, help="one of the benchmarks; may be repeated")
+    parser = options("tune", __doc__, quick="short trials, and fewer: whether it runs, not how fast", only=BENCHMARKS)
     parser.add_argument("--trials", type=int, default=8, help="minute-long trials of the sweep that is timed")
-    parser.add_argument("--out", type=Path, default=Path("results/bench/tune.json"), help="where the figures go")
-    chosen = parser.parse_args()
-    set_up_logging()
-    try:
-        _measured(chosen)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    command(parser, _measured)
 
 
 def _measured(chosen: argparse.Namespace) -> None:
-    if chosen.trials < 2:
-        raise UserError(f"--trials {chosen.trials}: give at least 2")
-    with tempfile.TemporaryDirectory(prefix="vidpred-bench-") as folder:
+    at_least(chosen, trials=2)
+    with workplace() as folder:
         at_once = min(2, cores())
-        setting = Setting(Path(folder), trials=chosen.trials, at_once=at_once)
+        setting = Setting(folder, trials=chosen.trials, at_once=at_once)
         if chosen.quick:
-            setting = Setting(
-                Path(folder), seconds=4, trials=2, many=60, shard_mb=120, repeats=1, at_once=at_once
-            )  # fmt: skip
-        facts = machine(setting.folder) | {"trials": f"{setting.trials} of {setting.seconds:g} s"}
-        began = Clock.now()
-        rows = measure(setting, chosen.only or tuple(BENCHMARKS))
-        facts["taken by others"] = began.others(Clock.now())
-    write(chosen.out, rows, facts)
-    show(rows, facts, title="sweeps")
-    log.info("written to %s", chosen.out)
+            setting = Setting(folder, seconds=4, trials=2, many=60, shard_mb=120, repeats=1, at_once=at_once)
+        facts = {"trials": f"{setting.trials} of {setting.seconds:g} s"}
+        names = chosen.only or tuple(BENCHMARKS)
+        publish(lambda: measure(setting, names), folder, out=chosen.out, facts=facts, title="sweeps")
 
 
 if __name__ == "__main__":
