@@ -48,6 +48,21 @@ def only_line(text: str) -> str:
     return lines[0]
 
 
+def test_help_and_refusals_speak_of_options_and_not_of_the_library_that_reads_them(tmp_path: Path) -> None:
+    told = vidpred("predict", "--help", cwd=tmp_path).stdout
+    assert "--side-by-side" in told
+    assert "bool" not in told  # a switch takes no value
+    for arguments, said in (
+        (("export", "m", "-o", "m.onnx", "--format", "foo"), "'foo' is not one of 'onnx', 'torch'"),
+        (("predict", "m", "x.gif", "--frames", "many"), "it should be a valid integer."),
+        (("predict", "m", "x.gif", "--frames", "0"), "it should be greater than or equal to 1."),
+    ):
+        done = vidpred(*arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert not re.search("Value error|Input should|parse string", done.stderr)
+
+
 def test_version(tmp_path: Path) -> None:
     done = vidpred("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, f"vidpred {__version__}")

@@ -6,12 +6,14 @@ Exit codes: 0 all well, 1 an error that one line explains, 2 a command line that
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperOption
 
 from vidpred.commands import predict as predicting
 from vidpred.commands import registry as registry_commands
@@ -444,6 +446,23 @@ for _name, _what in STAGES.items():
         )(_stage_command(_name))
 
 
+_shown = TyperOption.display_type_rich
+
+
+def _type_of(option: TyperOption, ctx: Any) -> str | None:
+    """What stands beside an option in its help: nothing beside a switch, which takes no value."""
+    return "" if option.is_flag else _shown(option, ctx)
+
+
+TyperOption.display_type_rich = _type_of  # type: ignore[method-assign]
+
+
+def _plain(message: str) -> str:
+    """A message without the words of the library that reads values."""
+    message = re.sub(r", unable to parse string as an? [\w ]+", "", message)
+    return message.replace("Value error, ", "").replace("Input should be", "it should be")
+
+
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line on stderr."""
     try:
@@ -453,7 +472,7 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)  # of a usage error: the command whose help it is
         help_of = context.command_path if context else "vidpred"
-        message = " ".join(error.format_message().split()) or "nothing to do"
+        message = _plain(" ".join(error.format_message().split())) or "nothing to do"
         code = _fail(f"{message}{'' if message[-1] in '.?' else '.'} See `{help_of} --help`.", error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         code = _fail("interrupted", 130)

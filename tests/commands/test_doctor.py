@@ -110,7 +110,7 @@ def test_shards_are_verified(project: Path, digits: Path, capsys: pytest.Capture
     content[-1] ^= 1
     file.write_bytes(content)
     assert examine() == 1
-    assert "has changed since it was written: run `dvc checkout`" in lines(capsys)["shards"]
+    assert "has changed since it was written: `dvc checkout --force " in lines(capsys)["shards"]
 
 
 def test_remotes_are_listed_without_their_passwords(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

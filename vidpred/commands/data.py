@@ -22,10 +22,9 @@ from vidpred.data.card_pictures import write_contact_sheet
 from vidpred.data.catalog import Dataset, read_dataset
 from vidpred.data.progress import progress
 from vidpred.data.shards import FORMAT, Shards
-from vidpred.errors import UserError
+from vidpred.errors import UserError, restore
 from vidpred.workspace import digest, find_root
 
-AGAIN = "run `dvc checkout` if DVC keeps it, or `dvc repro -f transcode`, which makes it again"
 REASONS = 8
 """Reasons and other counts shown in the terminal, at the most."""
 
@@ -50,16 +49,17 @@ def opened(folder: Path) -> tuple[Shards, Rows]:
     Raises:
         UserError: something is missing or damaged; names the file.
     """
+    again = restore(folder, "transcode")
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name one of shards, or make one with `dvc repro transcode`")
     try:
         shards = Shards(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{_damaged(folder, error)}: {AGAIN}") from None
+        raise UserError(f"{_damaged(folder, error)}: {again}") from None
     try:
         sources: Rows = pq.read_table(folder / "sources.parquet").to_pylist()
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / 'sources.parquet'} cannot be read ({_line(error)}): {AGAIN}") from None
+        raise UserError(f"{folder / 'sources.parquet'} cannot be read ({_line(error)}): {again}") from None
     return shards, sources
 
 
@@ -84,31 +84,32 @@ def verify(folder: Path | None) -> None:
         UserError: something differs; names the file.
     """
     folder = folder_of(folder)
+    again = restore(folder, "transcode")
     shards, sources = opened(folder)
     told: dict[str, Mapping[str, Any]] = shards.meta["shards"]
     strange = sorted({path.name for path in folder.glob("frames-*.npy")} - told.keys())
     if strange:
-        raise UserError(f"{folder / strange[0]} is not in meta.json: {AGAIN}")
+        raise UserError(f"{folder / strange[0]} is not in meta.json: {again}")
     with progress("verify", len(told)) as advance:
         for name, shard in told.items():
             with (folder / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-                    raise UserError(f"{folder / name} has changed since it was written: {AGAIN}")
+                    raise UserError(f"{folder / name} has changed since it was written: {again}")
             _covered(folder / name, shards, int(shard["frames"]))
             advance()
     rows = [dataclasses.asdict(clip) for clip in shards.clips]
     if digest({"format": FORMAT, "shards": told, "index": rows}) != shards.data_id:
-        raise UserError(f"{folder / 'index.parquet'} is not the one that meta.json tells of: {AGAIN}")
+        raise UserError(f"{folder / 'index.parquet'} is not the one that meta.json tells of: {again}")
     counted = {"clips": len(rows), "frames": sum(clip.length for clip in shards.clips)}
     for name, count in counted.items():
         if shards.meta[name] != count:
-            raise UserError(f"{folder / 'meta.json'} tells of {shards.meta[name]} {name}, there are {count}: {AGAIN}")
+            raise UserError(f"{folder / 'meta.json'} tells of {shards.meta[name]} {name}, there are {count}: {again}")
         of_sources = sum(row[name] or 0 for row in sources)
         if of_sources != count:
-            raise UserError(f"{folder / 'sources.parquet'} tells of {of_sources} {name}, there are {count}: {AGAIN}")
+            raise UserError(f"{folder / 'sources.parquet'} tells of {of_sources} {name}, there are {count}: {again}")
     tally = figures.counts(sources)
     if sum(tally[status] for status in figures.STATUSES) != tally["inputs"]:
-        raise UserError(f"{folder / 'sources.parquet'} has rows that are neither kept, dropped nor failed: {AGAIN}")
+        raise UserError(f"{folder / 'sources.parquet'} has rows that are neither kept, dropped nor failed: {again}")
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"{folder}: whole. {_plural(len(told), 'shard')}, {_plural(counted['clips'], 'clip')}, "
@@ -119,15 +120,16 @@ def verify(folder: Path | None) -> None:
 
 def _covered(path: Path, shards: Shards, frames: int) -> None:
     """Whether each frame of a shard belongs to one clip."""
+    again = restore(path.parent, "transcode")
     ends = 0
     for clip in sorted((c for c in shards.clips if c.shard == path.name), key=lambda clip: clip.offset):
         if clip.offset != ends:
             raise UserError(
-                f"{path}: clip {clip.id} begins at frame {clip.offset}, the one before ends at {ends}: {AGAIN}"
+                f"{path}: clip {clip.id} begins at frame {clip.offset}, the one before ends at {ends}: {again}"
             )
         ends += clip.length
     if ends != frames:
-        raise UserError(f"{path} has {frames} frames, its clips {ends}: {AGAIN}")
+        raise UserError(f"{path} has {frames} frames, its clips {ends}: {again}")
 
 
 def show(folder: Path | None, *, html: Path | None, contact_sheet: Path | None) -> None:

@@ -31,7 +31,7 @@ from vidpred.config import FlowParams
 from vidpred.data.flow import flow_to_previous, opencv_version
 from vidpred.data.progress import progress
 from vidpred.data.shards import Shards
-from vidpred.errors import UserError
+from vidpred.errors import UserError, restore
 from vidpred.workspace import atomic, digest, file_sha256, fresh_folder, locked, write_json
 
 FORMAT = 1
@@ -298,11 +298,11 @@ class StoredFlow:
         try:
             table = pq.read_table(self.folder / "flow.parquet", columns=["scale"])
         except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"{self.folder / 'flow.parquet'} cannot be read ({error}): run `dvc checkout`") from None
+            raise UserError(f"{self.folder / 'flow.parquet'} cannot be read ({error}): {self._again}") from None
         scales, counts = table["scale"].to_numpy(), [len(values) for values in self._values.values()]
         if len(scales) != sum(counts):
             raise UserError(f"{self.folder / 'flow.parquet'} has {len(scales)} rows, expected {sum(counts)}: "
-                            "run `dvc checkout`")  # fmt: skip
+                            f"{self._again}")  # fmt: skip
         self._scales = dict(zip(self._values, np.split(scales, np.cumsum(counts)[:-1]), strict=True))
 
     def _open(self, shard: str) -> np.ndarray:
@@ -311,10 +311,14 @@ class StoredFlow:
         try:
             opened = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is missing or cut short ({error}): run `dvc checkout`") from None
+            raise UserError(f"{path} is missing or cut short ({error}): {self._again}") from None
         if opened.dtype != np.int8 or opened.shape != shape:
-            raise UserError(f"{path} is {opened.dtype} {opened.shape}, expected int8 {shape}: run `dvc checkout`")
+            raise UserError(f"{path} is {opened.dtype} {opened.shape}, expected int8 {shape}: {self._again}")
         return opened
+
+    @property
+    def _again(self) -> str:
+        return restore(self.folder, "flow")
 
     def fields(self, clip: int, start: int, frames: int) -> Quantised:
         """Flow between the frames of a window, as read-only views: `frames` - 1 fields.
@@ -345,7 +349,7 @@ class StoredFlow:
             known = self.note["shards"][name]
             found = file_sha256(self.folder / name), hashlib.sha256(scales.tobytes()).hexdigest()
             if found != (known["sha256"], known["scales_sha256"]):
-                raise UserError(f"{self.folder / name} has changed since it was written: run `dvc checkout`")
+                raise UserError(f"{self.folder / name} has changed since it was written: {self._again}")
 
 
 def stored_flow(folder: Path | str, shards: Shards, params: FlowParams, *, interval: int) -> StoredFlow | None:
@@ -360,5 +364,5 @@ def stored_flow(folder: Path | str, shards: Shards, params: FlowParams, *, inter
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{note} is damaged ({error}): run `dvc checkout`") from None
+        raise UserError(f"{note} is damaged ({error}): {restore(folder, 'flow')}") from None
     return StoredFlow(folder, shards, params, interval=interval) if stored else None

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vidpred.errors import UserError
+from vidpred.errors import UserError, restore
 from vidpred.records import Clip
 from vidpred.workspace import atomic, cores, digest, write_json
 
@@ -284,7 +284,7 @@ class Shards:
         if self.meta.get("format") != FORMAT:
             raise UserError(
                 f"{self.folder} has format {self.meta.get('format')}, this vidpred reads {FORMAT}: "
-                "run `dvc repro -f transcode`"
+                "run `dvc repro --force --single-item transcode`"
             )
         self.data_id: str = self.meta["data_id"]
         self.height: int = self.meta["height"]
@@ -296,20 +296,24 @@ class Shards:
         self._maps = {name: self._open(name, shard["frames"]) for name, shard in self.meta["shards"].items()}
         for clip in self.clips:
             if clip.shard not in self._maps or clip.offset + clip.length > len(self._maps[clip.shard]):
-                raise UserError(f"{self.folder}: clip {clip.id} lies outside its shard: run `dvc repro -f transcode`")
+                raise UserError(f"{self.folder}: clip {clip.id} lies outside its shard: {self._again}")
 
     def _open(self, name: str, frames: int) -> np.ndarray:
         try:
             # a plain array over the map: np.memmap's own indexing costs several times as much a window
             opened = np.asarray(np.load(self.folder / name, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.folder / name} is missing or cut short ({error}): run `dvc checkout`") from None
+            raise UserError(f"{self.folder / name} is missing or cut short ({error}): {self._again}") from None
         if opened.dtype != np.uint8 or opened.shape != (frames, self.height, self.width, 3):
             raise UserError(
                 f"{self.folder / name} is {opened.dtype} {opened.shape}, expected uint8 "
-                f"{(frames, self.height, self.width, 3)}: run `dvc checkout`"
+                f"{(frames, self.height, self.width, 3)}: {self._again}"
             )
         return opened
+
+    @property
+    def _again(self) -> str:
+        return restore(self.folder, "transcode")
 
     def frames(self, clip: int, start: int, count: int, interval: int = 1) -> np.ndarray:
         """Frames of a clip, as a read-only view of the map.
@@ -342,4 +346,4 @@ class Shards:
         for name, shard in self.meta["shards"].items():
             with (self.folder / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-                    raise UserError(f"{self.folder / name} has changed since it was written: run `dvc checkout`")
+                    raise UserError(f"{self.folder / name} has changed since it was written: {self._again}")

@@ -89,7 +89,11 @@ def _explain(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        told = (f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in error.errors())
+        told = (
+            f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: "
+            f"{one['msg'].replace('Input should be', 'it should be')}"
+            for one in error.errors()
+        )
         return Refusal(422, "invalid", "; ".join(told)[:1000]).response()
 
     @app.exception_handler(UserError)
