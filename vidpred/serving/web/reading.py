@@ -46,8 +46,6 @@ class Read:
     """uint8 (T, H, W, 3), RGB."""
     fps: float
     """Of these frames."""
-    total: int
-    """Frames at this rate and interval, those included that were not wanted."""
     seconds: float
     """Of the clip that were read."""
     cut: bool
@@ -111,7 +109,6 @@ def _picked(decoded: Decoded, wanted: Wanted) -> Read:
     return Read(
         frames=np.array(raw[picks[-wanted.last :]]),
         fps=rate / wanted.interval,
-        total=len(picks),
         seconds=end,
         cut=len(raw) >= look.max_frames
         or (decoded.facts.seconds or 0) > look.max_seconds
