@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.serving.clips import transparent
 from vidpred.cli import app
 from vidpred.data.encode import write_gif
 from vidpred.errors import UserError
@@ -51,6 +52,14 @@ def test_scores_are_the_mean_over_windows(model: Path, clip: Path) -> None:
         assert share == pytest.approx((first[name] + last[name]) / 2, abs=1e-5)
     with pytest.raises(UserError, match="6 frames, and the model looks at 7: give a longer clip"):
         ready.scores(frames[:6])
+
+
+def test_what_shows_through_is_what_it_was_in_training(tmp_path: Path) -> None:
+    built = zoo.build("early_fusion", {}, TASK, Classifier)
+    info = {"data_id": "x", "fps": 10.0, "background": "#2040c0"}
+    save_model(tmp_path / "m", built, name="early_fusion", config={}, task=TASK, info=info)
+    frames = ClipClassifier.load(tmp_path / "m", device="cpu").read(transparent(tmp_path / "cat.gif"))
+    assert tuple(frames[0, 1, 1]) == (0x20, 0x40, 0xC0)
 
 
 def test_the_command_tells_each_clip_and_stops_at_none(model: Path, clip: Path, tmp_path: Path) -> None:

@@ -371,6 +371,8 @@ def decode(
     ffmpeg: Path,
     fps: float | None = None,
     fit: Fit = "crop",
+    background: str = "white",
+    crop_bars: bool = False,
     max_seconds: float = 60,
     max_pixels: int = 40_000_000,
     timeout_seconds: float = 120,
@@ -384,6 +386,8 @@ def decode(
         ffmpeg: From `launch.ffmpeg_binary`.
         fps: Frames per second, sampled by time stamp; None takes every frame of the source.
         fit: How another shape is brought to this one.
+        background: What shows through where a source is transparent.
+        crop_bars: Whether black bars are cut off first.
         max_seconds: Only so much from the start.
         max_pixels: Pixels of a source frame at the most.
         timeout_seconds: Wall time at the most.
@@ -391,7 +395,10 @@ def decode(
     Raises:
         MediaError: it is no GIF or video, is damaged, or takes too much; gives the reason.
     """
-    look = Look(height, width, fit=fit, max_seconds=max_seconds, max_pixels=max_pixels, untimed_fps=fps)
+    look = Look(
+        height, width, fit=fit, background=background, crop_bars=crop_bars, max_seconds=max_seconds,
+        max_pixels=max_pixels, untimed_fps=fps,
+    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="vidpred-") as folder:
         (result,) = decode_to(Path(folder), [Job(path)], look, ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
         if isinstance(result, MediaError):

@@ -19,6 +19,7 @@ from vidpred.data.clips import make_batch
 from vidpred.data.complaints import MediaError
 from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
+from vidpred.serving import looks
 from vidpred.tracking.download import download
 from vidpred.training.device import choose_device
 from vidpred.types import Classifier
@@ -66,8 +67,8 @@ class ClipClassifier:
         fps = self.info.get("fps")
         try:
             return media.decode(
-                path, height=self.task.height, width=self.task.width, ffmpeg=launch.any_ffmpeg(),
-                fps=float(fps) if fps else None, fit=self.info.get("fit", "crop"), max_seconds=MAX_SECONDS,
+                path, **looks.fields(self.info, self.task), ffmpeg=launch.any_ffmpeg(),
+                fps=float(fps) if fps else None, max_seconds=MAX_SECONDS,
             )  # fmt: skip
         except MediaError as error:
             raise UserError(f"{path}: {error}") from None
