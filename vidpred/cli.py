@@ -454,7 +454,7 @@ def _type_of(option: TyperOption, ctx: Any) -> str | None:
     return "" if option.is_flag else _shown(option, ctx)
 
 
-TyperOption.display_type_rich = _type_of  # type: ignore[method-assign]
+TyperOption.display_type_rich = _type_of  # type: ignore[method-assign, assignment]
 
 
 def _plain(message: str) -> str:
