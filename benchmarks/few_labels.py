@@ -118,11 +118,12 @@ def trained(name: str, config: dict[str, Any], params: Params, setting: Setting,
 def judged(folder: Path, params: Params, setting: Setting) -> pd.DataFrame:
     """Whether each test video is told right: its group, and `top1`."""
     path = folder / "evaluation" / "videos.parquet"
-    if not path.is_file():
-        evaluate_classes(
-            folder / "model", shards_folder=setting.folder / "shards", split=setting.folder / "split", by_time=False,
-            out=folder / "evaluation", params=params, device=CPU,
-        )  # fmt: skip
+    with locked(folder):
+        if not path.is_file():
+            evaluate_classes(
+                folder / "model", shards_folder=setting.folder / "shards", split=setting.folder / "split",
+                by_time=False, out=folder / "evaluation", params=params, device=CPU,
+            )  # fmt: skip
     return pd.read_parquet(path)
 
 
