@@ -122,8 +122,8 @@ def load_model(folder: Path, of: type[Model] = Predictor) -> tuple[Model, dict[s
         )
     written = info.get("versions", {}).get("vidpred", "another version")
     unfit = UserError(
-        f"the weights in {folder} do not fit this version's {info['name']}: they were written by vidpred "
-        f"{written!s:.50}, this is {vidpred.__version__}"
+        f"the weights in {folder} do not fit this version's {info['name']}, which has changed since (they were written "
+        f"by vidpred {written!s:.50}, this is {vidpred.__version__}): train it again, or use the code that wrote it"
     )
     config = _without_pretrained(info["config"])
     try:
