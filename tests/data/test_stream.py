@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.serving.clips import transparent
 from vidpred.data import launch, media
 from vidpred.data.complaints import MediaError
 from vidpred.data.encode import write_video
@@ -47,6 +49,13 @@ def test_the_parts_are_the_whole(folder: Path, name: str, fps: float | None, par
     parts = list(read.parts())
     assert max(len(part.frames) for part in parts) <= round(part_seconds * read.fps)
     np.testing.assert_array_equal(joined(parts), whole)
+
+
+def test_what_shows_through_is_what_is_asked_for(tmp_path: Path) -> None:
+    path = transparent(tmp_path / "cat.gif")
+    for background in ("#ff8000", "white"):
+        size: dict[str, Any] = {"height": 24, "width": 32, "ffmpeg": FFMPEG, "fps": 10, "background": background}
+        np.testing.assert_array_equal(joined(list(Source(path, **size).parts())), media.decode(path, **size))
 
 
 def test_only_parts_that_are_wanted_are_read(folder: Path) -> None:

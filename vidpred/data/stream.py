@@ -61,6 +61,7 @@ class Source:
         ffmpeg: From `launch.ffmpeg_binary`.
         fps: Frames per second, sampled by time stamp; None: those that the file says.
         fit: How another shape is brought to this one.
+        background: What shows through where the source is transparent.
         part_seconds: Of a part.
 
     Raises:
@@ -76,12 +77,16 @@ class Source:
         ffmpeg: Path,
         fps: float | None = None,
         fit: Fit = "crop",
+        background: str = "white",
         part_seconds: float = PART_SECONDS,
     ) -> None:
         self.path, self._ffmpeg = path, ffmpeg
         self.facts = media.facts(path, ffmpeg=ffmpeg)
         self.fps = fps or self.facts.fps
-        self._look = Look(height, width, fit=fit, max_seconds=math.inf, max_frames=_MAX_FRAMES, untimed_fps=self.fps)
+        self._look = Look(
+            height, width, fit=fit, background=background, max_seconds=math.inf, max_frames=_MAX_FRAMES,
+            untimed_fps=self.fps,
+        )  # fmt: skip
         self._count = max(1, round(part_seconds * self.fps))
         self._zero: float | None = None
 
@@ -146,7 +151,8 @@ class Source:
         """A GIF: it has no index to jump by, and is small."""
         frames = media.decode(
             self.path, height=self._look.height, width=self._look.width, ffmpeg=self._ffmpeg, fps=self.fps,
-            fit=self._look.fit, max_seconds=_GIF_SECONDS, timeout_seconds=_TIMEOUT_SECONDS,
+            fit=self._look.fit, background=self._look.background, max_seconds=_GIF_SECONDS,
+            timeout_seconds=_TIMEOUT_SECONDS,
         )  # fmt: skip
         for first in range(0, len(frames), self._count):
             yield Part(first, frames[first : first + self._count])

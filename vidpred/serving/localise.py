@@ -23,6 +23,7 @@ from vidpred.evaluation.detections import Span, suppressed
 from vidpred.evaluation.localise import Looks
 from vidpred.records import BACKGROUND
 from vidpred.serving.classify import AT_ONCE, ClipClassifier
+from vidpred.serving.looks import told
 
 LONG = 8
 """Windows that a video holds one after the other from which on it is long: it need not be of one class."""
@@ -77,11 +78,11 @@ def opened(model: ClipClassifier, path: Path) -> Source:
     Raises:
         UserError: it cannot be read.
     """
-    fps = model.info.get("fps")
+    fps, look = model.info.get("fps"), told(model.info)
     try:
         return Source(
             path, height=model.task.height, width=model.task.width, ffmpeg=launch.any_ffmpeg(),
-            fps=float(fps) if fps else None, fit=model.info.get("fit", "crop"),
+            fps=float(fps) if fps else None, fit=look["fit"], background=look["background"],
         )  # fmt: skip
     except MediaError as error:
         raise UserError(f"{path}: {error}") from None
