@@ -71,7 +71,10 @@ function pictures(model, card) {
   const name = wanted.find((one) => card?.pictures?.includes(one));
   if (!name) return [];
   const figure = node("figure", undefined, "card-picture");
-  const told = name === "card.gif" ? "A test clip: left what happened, right what it predicted, in green." : "A test clip: above what happened, below what it predicted, in green.";
+  const sides = name === "card.gif" ? ["left", "right"] : ["above", "below"];
+  const told = card.test?.classes?.length
+    ? "A test video, framed in green where its class was told rightly, in red where not."
+    : `A test clip: ${sides[0]} what happened, ${sides[1]} what it predicted, in green.`;
   const src = `/api/card/picture?name=${name}&model=${encodeURIComponent(model.id)}`;
   const img = Object.assign(document.createElement("img"), { src, alt: told });
   img.addEventListener("error", () => figure.remove());
