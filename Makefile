@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 5000
 
+# A virtual environment holds absolute paths: that of a project that was moved or copied is of no use, and is made anew.
+$(shell made=$$(cat $(INSTALLED) 2>/dev/null); [ -z "$$made" ] || [ "$$made" -ef '$(CURDIR)' ] || rm -rf $(VENV))
+
 # TORCH=cpu takes PyTorch's builds without CUDA, which are a tenth of the size, from its public index.
 ifeq ($(TORCH),cpu)
 EXTRA_INDEX := --extra-index-url https://download.pytorch.org/whl/cpu
@@ -48,7 +51,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "set-up: installing requirements.lock into $(VENV), a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EXTRA_INDEX) -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@echo '$(CURDIR)' >$@
 
 # DVC restores what `register` told, not the registry: in a fresh clone it may lack the model.
 REGISTERED := PATH="$(CURDIR)/$(BIN):$$PATH"; vidpred register --if-missing >/dev/null; code=$$?; vidpred summary && exit $$code

@@ -85,6 +85,17 @@ def test_set_up_that_was_interrupted_is_done_again_and_one_that_was_not_is_not(b
     assert (bare / "calls").read_text() == calls
 
 
+def test_a_virtual_environment_of_a_project_that_was_moved_is_made_anew(bare: Path) -> None:
+    environment = bare / ".venv/bin"
+    environment.mkdir(parents=True)
+    script(environment / "python", "exit 0")
+    (bare / ".venv/.installed").write_text(f"{bare}\n")
+    assert "Nothing to be done" in make(bare, "setup").stdout
+    moved = bare.rename(f"{bare} moved")
+    assert make(moved, "setup", "PYTHON=/none").returncode != 0
+    assert not (moved / ".venv").exists()
+
+
 def test_torch_is_cpu_or_left_out(bare: Path) -> None:
     assert "write TORCH=cpu" in make(bare, "setup", "TORCH=gpu").stderr
     assert "download.pytorch.org/whl/cpu" in make(bare, "--dry-run", "setup", "TORCH=cpu").stdout

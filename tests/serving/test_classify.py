@@ -76,6 +76,25 @@ def test_the_command_tells_each_clip_and_stops_at_none(model: Path, clip: Path, 
     assert found["class"] == max(found["scores"], key=found["scores"].__getitem__)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{model}", "{clip}", "--device", "gpu"], "torch has no device gpu here: take auto or cpu"),
+        (["nosuchmodel", "{clip}"], "nosuchmodel: no such model folder, GIF or video"),
+        (["{model}", "{folder}"], "is a folder: name its clips, such as"),
+        (["{model}", "{clip}", "--truth", "{truth}"], "has no true segments of {clip}: it names other.mp4"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(
+    model: Path, clip: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "truth.csv").write_text("video,start,end,label\nother.mp4,0,1,a\n")
+    names = {"model": model, "clip": clip, "folder": tmp_path, "truth": tmp_path / "truth.csv"}
+    done = CliRunner().invoke(app, ["classify", *(argument.format(**names) for argument in arguments)])
+    assert isinstance(done.exception, UserError)
+    assert said.format(**names) in str(done.exception)
+
+
 def test_a_model_that_predicts_is_refused(tmp_path: Path) -> None:
     task = Task(context=3, horizon=1, height=32, width=32)
     save_model(tmp_path, zoo.build("conv2d", {}, task), name="conv2d", config={}, task=task, info={})

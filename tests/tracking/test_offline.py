@@ -105,6 +105,26 @@ def test_in_a_project_the_receipt_is_left_open(away: Path, tmp_path: Path, monke
     assert any(line.startswith(f"{RECEIPT} against the registry: ") for line in report.unseen)
 
 
+def test_in_a_clone_that_has_registered_nothing_a_pulled_model_is_as_it_was(
+    pulled: Path, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "clone"
+    (clone / RECEIPT).parent.mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (clone / name).write_text("")
+    told = {"name": "vidpred", "identity": "01", "weights_sha256": "23", "alias": None}
+    (clone / RECEIPT).write_text(json.dumps(told))
+    (clone / "runs").mkdir()
+    shutil.copyfile(empty_database, clone / "runs/mlflow.db")
+    monkeypatch.setenv("VIDPRED_HOME", str(clone / "runs"))
+    monkeypatch.chdir(clone)
+    report = check(str(pulled))
+    assert report.findings == []
+    assert any(line.startswith(f"what {RECEIPT} tells of: ") for line in report.unseen)
+    with pytest.raises(UserError, match="nothere"):
+        check("nothere")
+
+
 def test_two_names_of_one_model_are_said_to_be_one(pulled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     diff(CHAMPION, str(pulled), as_json=False, html=None)
     assert capsys.readouterr().out == f"one and the same model: {CHAMPION} and {pulled} and models:/vidpred/1\n"

@@ -83,7 +83,7 @@ def classify(
     """Say which class each clip is of, and what happens when in long videos, with a model that `task.kind: classify`
     has trained."""
     from vidpred.errors import UserError
-    from vidpred.evaluation.annotations import read_truth, write_found
+    from vidpred.evaluation.annotations import named, read_truth, write_found
     from vidpred.serving.classify import ClipClassifier
     from vidpred.tracking.download import is_uri
     from vidpred.workspace import find_root, set_up_logging
@@ -93,8 +93,17 @@ def classify(
     clips = [Path(path) for path in (paths[1:] if given else paths)]
     if not clips:
         raise UserError("name a GIF or video beside the model folder")
+    if not given and not clips[0].suffix and not clips[0].exists():
+        raise UserError(f"{paths[0]}: no such model folder, GIF or video")
+    if folder := next((clip for clip in clips if clip.is_dir()), None):
+        raise UserError(f"{folder} is a folder: name its clips, such as {folder}/*.gif")
     targets = _targets(output or [], clips, localise)
     known = read_truth(truth) if truth else {}
+    if truth and not any(named(known, clip) for clip in clips):
+        raise UserError(
+            f"{truth} has no true segments of {clips[0]}{' or the others' * (len(clips) > 1)}: it names "
+            f"{', '.join(sorted(known)[:3]) or 'no video'}"
+        )
     model = ClipClassifier.load(paths[0] if given else find_root() / "models/trained", device=device)
     judge, results = _Judge(known), {}
     failed = 0
@@ -234,7 +243,7 @@ class _Judge:
         from vidpred.evaluation.detections import THRESHOLDS, judged, mean_of
 
         if not any(self._truth.values()):
-            raise UserError(f"{path} names none of the segments of these videos, so there is no mAP")
+            raise UserError(f"{path} has no true segments of these videos, so there is no mAP")
         told = judged(self._found, self._truth)
         if as_json:
             rows = {f"{t:g}": {"map": mean_of(ap), "ap": ap} for t, ap in told.items()}

@@ -123,7 +123,8 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
     told = f"{where}; gains over copying in PD, over the commonest class in points of top-1; 95 %"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=told, caption_justify="left")
     for heading in ("version", "alias", "model", "on test", "gain", "data", "age"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("on test", "gain", "age") else "left")
+        whole = heading in ("version", "alias")  # on a narrow terminal the others give way
+        table.add_column(heading, no_wrap=whole, justify="right" if heading in ("on test", "gain", "age") else "left")
     for row in rows:
         cells = [
             f"{row['name']}/{row['version']}",

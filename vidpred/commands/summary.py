@@ -79,8 +79,8 @@ def _gain(metrics: dict[str, Any]) -> str:
         return str(metrics["why_not"])
     interval = interval_of(gain)
     shown = f"beats {bar}" if beats else f"not shown to beat {bar}: {metrics['why_not']}"
-    sure = f" (95 %: {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f} %)" if interval else ""
-    unit = "points of top-1" if metrics.get("kind") == "classify" else "% in PD"
+    unit, sign = ("points of top-1", "") if metrics.get("kind") == "classify" else ("% in PD", " %")
+    sure = f" (95 %: {100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}{sign})" if interval else ""
     return f"{100 * gain['pooled']:+.1f} {unit} over {bar}{sure}; {shown}"
 
 

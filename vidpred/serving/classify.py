@@ -20,8 +20,8 @@ from vidpred.data.complaints import MediaError
 from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
 from vidpred.serving import looks
+from vidpred.serving.devices import device_of
 from vidpred.tracking.download import download
-from vidpred.training.device import choose_device
 from vidpred.types import Classifier
 
 MAX_SECONDS = 600
@@ -55,7 +55,7 @@ class ClipClassifier:
         Raises:
             UserError: there is none, it is damaged, it predicts instead of classifying, or there is no such device.
         """
-        chosen = choose_device(device)
+        chosen = device_of(device)
         return cls(*load_model(download(str(model)), Classifier), device=chosen)
 
     def read(self, path: Path) -> np.ndarray:

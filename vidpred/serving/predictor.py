@@ -24,8 +24,8 @@ from vidpred.config import FlowParams
 from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
 from vidpred.models.rollout import rollout
+from vidpred.serving.devices import device_of
 from vidpred.tracking.download import download
-from vidpred.training.device import choose_device
 from vidpred.types import Predictor, to_float, to_uint8
 from vidpred.workspace import cores
 
@@ -63,7 +63,7 @@ class FramePredictor:
         Raises:
             UserError: there is no such model, it is damaged, or there is no such device.
         """
-        chosen = _device(device)  # before the weights, which may come from afar
+        chosen = device_of(device)  # before the weights, which may come from afar
         built, info = load_model(download(str(model)))
         return cls(built, info, device=chosen)
 
@@ -190,18 +190,3 @@ class FramePredictor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(cores(), thread_name_prefix="flow")
         return following(self._flow_params, self._pool)
-
-
-def _device(wanted: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        if wanted == "auto":
-            return choose_device(wanted)
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError, NotImplementedError):  # whichever a build of torch has for it
-        raise UserError(f"torch has no device {wanted} here: take auto or cpu, or see `vidpred doctor`") from None
-    return torch.device(wanted)

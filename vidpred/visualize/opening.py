@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vidpred.models.files import load_model
 from vidpred.serving.classify import ClipClassifier
+from vidpred.serving.devices import device_of
 from vidpred.tracking.download import download
-from vidpred.training.device import choose_device
 from vidpred.types import Classifier
 from vidpred.visualize.subject import Shown, Subject, middle_window
 
@@ -18,7 +18,7 @@ def open_subject(model: str, *, device: str) -> Subject:
     Raises:
         UserError: there is no such model or device, it is damaged, or it predicts instead of classifying.
     """
-    chosen = choose_device(device)
+    chosen = device_of(device)
     built, info = load_model(download(model), Classifier)
     return Subject(built.to(chosen), info)
 

@@ -46,8 +46,7 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
     """
     report = Report(model)
     receipt = read_receipt()
-    if not is_uri(model):
-        _pulled(report, Path(model).expanduser())
+    pulled = not is_uri(model) and _pulled(report, Path(model).expanduser())
     try:
         with opened(model) as subject:
             report.model = subject.uri
@@ -67,23 +66,26 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
     except UserError as error:
         if report.findings:  # which tell of the same
             return report
-        if receipt is None or not lost(receipt):
+        if receipt is None or not is_uri(model) or not lost(receipt):
             raise
         # the receipt says below what is missing
         report.unseen.append(str(error))
     if receipt is not None and receipt["identity"]:
         try:
-            check_receipt(report, receipt)
+            if not pulled:
+                check_receipt(report, receipt)
+            elif trouble := _asked(receipt).trouble:  # of this project's model, not of the one that was pulled
+                report.unseen.append(f"what {RECEIPT} tells of: {trouble}")
         except store.StoreError as error:
             report.unseen.append(f"{RECEIPT} against the registry: {error}")
     return report
 
 
-def _pulled(report: Report, folder: Path) -> None:
-    """The files of a folder that was pulled, as pulled.json has them: without any registry."""
+def _pulled(report: Report, folder: Path) -> bool:
+    """The files of a folder that was pulled, as pulled.json has them: without any registry. Whether it was pulled."""
     told = read_pulled(folder)
     if told is None:
-        return
+        return False
     again = f"`vidpred pull {told['model']} -o {folder}` brings it again, from {told['registry']}"
     for name, sha256 in told["files"].items():
         try:
@@ -95,6 +97,7 @@ def _pulled(report: Report, folder: Path) -> None:
             report.add("files", f"{folder / name} is not as it was pulled", again)
     if not report.findings:
         report.checked.append(f"{folder}: {len(told['files'])} files, as they were pulled ({told['model']})")
+    return True
 
 
 def lost(receipt: Mapping[str, Any]) -> bool:

@@ -55,8 +55,8 @@ function told(card) {
     "learned from": `${some(split.train.clips, "clip")} of ${some(split.train.groups, "group")}, ${some(split.train.frames, "frame")}; ${some(data.sources, "file")} in all`,
     "judged on": `${classes ? some(test.videos, "video") : some(test.windows, "window")} of ${some(split.test.clips, "clip")} that training never saw`,
   };
-  if (mine.perceptual_distance !== undefined) lines["there"] = `PD ${mine.perceptual_distance.toFixed(2)}${mine.psnr_db === undefined ? "" : `, PSNR ${mine.psnr_db.toFixed(2)} dB`}`;
-  if (mine.top1 !== undefined) lines["there"] = `top-1 ${(100 * mine.top1).toFixed(1)} %${mine.top5 === undefined ? "" : `, top-5 ${(100 * mine.top5).toFixed(1)} %`}`;
+  if (mine.perceptual_distance !== undefined) lines["on those"] = `PD ${mine.perceptual_distance.toFixed(2)}${mine.psnr_db === undefined ? "" : `, PSNR ${mine.psnr_db.toFixed(2)} dB`}`;
+  if (mine.top1 !== undefined) lines["on those"] = `top-1 ${(100 * mine.top1).toFixed(1)} %${mine.top5 === undefined ? "" : `, top-5 ${(100 * mine.top5).toFixed(1)} %`}`;
   if (classes) lines.classes = test.classes.slice(0, 30).map((one) => one.name).join(", ");
   if (gain) lines[`gain over ${test.baseline}`] = `${points(gain.pooled)}${between}${gain.beats ? "" : `: not shown to be better, ${gain.why_not}`}`;
   if (card.parameters) lines.parameters = card.parameters.toLocaleString();

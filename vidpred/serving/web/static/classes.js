@@ -38,7 +38,7 @@ export function showClasses(told) {
   byId("class-clip").src = address;
   const total = Object.values(told.seconds).reduce((sum, one) => sum + one, 0);
   const windows = told.windows === 1 ? "one window" : `the mean of ${told.windows} windows`;
-  byId("class-notes").textContent = [`${windows} of ${told.frames} frames, ${(1000 * total).toFixed(0)} ms.`, ...told.notes].join(" ");
+  byId("class-notes").textContent = [`${windows} in ${told.frames} frames, ${(1000 * total).toFixed(0)} ms.`, ...told.notes].join(" ");
   byId("class-json").onclick = () => {
     const { gif, ...words } = told;
     save(new Blob([`${JSON.stringify(words, null, 2)}\n`], { type: "application/json" }), "classes.json");
