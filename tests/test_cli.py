@@ -345,11 +345,11 @@ WARPMIX_SPACE = "        width: [16, 24]"
         ({"    convlstm:\n": "    linear:\n"}, "tune.models: linear has nothing to train: name another"),
         (
             {WARPMIX_SPACE: "        widht: [16, 24]"},
-            "tune.models.warpmix.config: warpmix has no config field 'widht': did you mean 'width'?",
+            "tune.models.warpmix.config.widht is unknown: did you mean width?",
         ),
         (
             {WARPMIX_SPACE: "        prior: [none, both]"},
-            "tune.models.warpmix.config: warpmix: prior is 'both': give one of none, consistency",
+            "tune.models.warpmix.config.prior may be both, which is impossible: warpmix: prior is 'both': give one of",
         ),
         (
             {"  context: 5": "  context: 2"},

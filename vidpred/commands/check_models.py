@@ -17,7 +17,6 @@ from vidpred.models import zoo
 from vidpred.models.files import read_info
 from vidpred.training.stages import planned
 from vidpred.tuning.space import check_space, complete
-from vidpred.tuning.suggest import warm_points
 from vidpred.types import Model, Predictor, Task
 from vidpred.workspace import home
 
@@ -73,8 +72,11 @@ def check_models(path: Path, params: Params) -> None:
                 _plan_of_a_trial(model, params)
             place = ""
             check_space(complete(params.tune, task), params.train, task)
-            own = path.parent / "results/tune/best.yaml"
-            warm_points(params.tune.warm_start, sweeps=home() / "tune", own=own, train=params.train, task=task)
+            if params.tune.warm_start:
+                from vidpred.tuning.suggest import warm_points  # which loads what only this needs
+
+                own = path.parent / "results/tune/best.yaml"
+                warm_points(params.tune.warm_start, sweeps=home() / "tune", own=own, train=params.train, task=task)
         except UserError as error:
             raise UserError(f"{path}: {place}{': ' * bool(place)}{error}") from None
 

@@ -121,7 +121,10 @@ def show_trials(trials: pd.DataFrame, *, most: int = 30) -> None:
     if metric_in(trials) in PREDICTS and trials["val_gain"].isna().all():
         notes.append(f"no gains: {NOTHING_MOVES}")
     shown.caption = "; ".join(notes) or None
-    Console(stderr=True).print(shown)
+    console = Console(stderr=True)
+    console.print(shown)
+    for row in order[order["error"] != ""].head(_LINES).to_dict("records"):
+        console.print(f"trial {row['trial']} failed: {row['error']}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _varied(row: Mapping[Any, Any]) -> str:
@@ -131,10 +134,8 @@ def _varied(row: Mapping[Any, Any]) -> str:
 
 def _outcome(row: Mapping[Any, Any]) -> tuple[str, str, str]:
     """Its figure, what is told beside that, and how it ended."""
-    if row["error"]:
-        return "–", "–", f"failed: {str(row['error'])[:60]}"
     metric = metric_in(row)
-    if pd.isna(row[metric]):
+    if row["error"] or pd.isna(row[metric]):
         return "–", "–", str(row["status"])
     gain = row[GAINS[metric]]
     return f"{row[metric]:.2f}", _gain(metric, gain) if pd.notna(gain) else "–", str(row["status"])
