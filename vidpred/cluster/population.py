@@ -13,7 +13,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +129,7 @@ class Population(Watched):
         return sorted(rows, key=lambda row: row[0])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        with _seeded(self._search.seed, trial.config["number"], int(result["step"])):
+        with self._drawing():
             return super().on_trial_result(tune_controller, trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
@@ -148,8 +148,12 @@ class Population(Watched):
         ):
             return
         last = live[-1]
-        with _seeded(self._search.seed, last.config["number"], due):
+        with self._drawing():
             self._inner.on_trial_result(tune_controller, last, dict(states[last].last_result))
+
+    def _drawing(self) -> AbstractContextManager[None]:
+        """The draws of the turn at which values are exchanged next: the same whoever comes to it last."""
+        return _seeded(self._search.seed, self._inner._next_perturbation_sync)  # type: ignore[attr-defined]
 
     def _for_inner(self, trial: Any) -> Any:
         return trial
