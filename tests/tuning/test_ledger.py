@@ -87,6 +87,11 @@ def test_failed_trials_are_tried_again_from_their_checkpoint(written: Path) -> N
     assert (again.status, again.checkpoint) == ("interrupted", "/checkpoints/1-10")
 
 
+def test_the_traceback_of_a_failed_trial_lies_in_its_folder(written: Path) -> None:
+    Ledger(written).ended(0, "failed", "ValueError: no", traceback="Traceback …")
+    assert (written / "trials/0/error.txt").read_text() == "Traceback …"
+
+
 def test_another_point_is_kept_beside_the_one_before(written: Path) -> None:
     ledger = Ledger(written)
     other = POINT | {"train": {"learning_rate": 0.01}}
