@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import vidpred
 from tests.serving.clips import transparent
 from vidpred.cli import app
 from vidpred.data.encode import write_gif
@@ -52,6 +53,38 @@ def test_scores_are_the_mean_over_windows(model: Path, clip: Path) -> None:
         assert share == pytest.approx((first[name] + last[name]) / 2, abs=1e-5)
     with pytest.raises(UserError, match="6 frames, and the model looks at 7: give a longer clip"):
         ready.scores(frames[:6])
+
+
+def test_a_classifier_in_one_line_says_names_with_probabilities(model: Path, clip: Path) -> None:
+    ready = vidpred.load(model, device="cpu")
+    assert isinstance(ready, ClipClassifier)
+    assert (ready.task.kind, ready.fps) == ("classify", 10.0)
+    frames = ready.read(clip)
+    said = ready.classify(frames)
+    assert said.probabilities == ready.scores(frames)
+    assert list(said.probabilities.values()) == sorted(said.probabilities.values(), reverse=True)
+    assert said.probability == said.probabilities[said.name] == max(said.probabilities.values())
+    assert list(said.top(2)) == list(said.probabilities)[:2]
+    assert ready.classify(frames, windows=1).probabilities == ready.scores(frames, windows=1)
+    large = frames.repeat(2, axis=1).repeat(2, axis=2)
+    assert ready.classify(large, resize=True).probabilities.keys() == {"run", "sit", "walk"}
+    with pytest.raises(ValueError, match="resize=True brings them to that size, as in training"):
+        ready.classify(large)
+    with pytest.raises(ValueError, match="RGB from 0 to 255"):
+        ready.classify(frames.astype(np.float32))
+    with pytest.raises(UserError, match="6 frames, and the model looks at 7: give a longer clip"):
+        ready.classify(frames[:6])
+    with pytest.raises(UserError, match="cannot score 0 windows: ask for at least 1"):
+        ready.classify(frames, windows=0)
+    with pytest.raises(UserError, match="it predicts no frames: ask for `classify`"):
+        ready.predict(frames, steps=8)
+
+
+def test_a_model_that_predicts_knows_no_classes(tmp_path: Path) -> None:
+    task = Task(context=3, horizon=1, height=32, width=32)
+    save_model(tmp_path, zoo.build("conv2d", {}, task), name="conv2d", config={}, task=task, info={})
+    with pytest.raises(UserError, match="this model knows no classes, it predicts: ask for `predict`"):
+        vidpred.load(tmp_path, device="cpu").classify(np.zeros((8, 32, 32, 3), np.uint8))
 
 
 def test_what_shows_through_is_what_it_was_in_training(tmp_path: Path) -> None:

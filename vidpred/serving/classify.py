@@ -1,5 +1,9 @@
 """A classifier that is ready for clips of any length.
 
+    classifier = vidpred.load("models:/vidpred-classify@champion")
+    said = classifier.classify(frames)  # uint8 (T, H, W, 3)
+    said.name, said.probability, said.probabilities
+
 In: a model, from a registry or a folder, and clips as files or frames. Out: what it believes of each class: the mean
 over windows, evenly spaced over the clip, as in `evaluate`.
 """
@@ -7,8 +11,9 @@ over windows, evenly spaced over the clip, as in `evaluate`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -21,6 +26,7 @@ from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
 from vidpred.serving import looks
 from vidpred.serving.devices import device_of
+from vidpred.serving.frames import check_frames, resized_frames
 from vidpred.tracking.download import download
 from vidpred.types import Classifier
 
@@ -28,6 +34,28 @@ MAX_SECONDS = 600
 """So much of a clip is read."""
 AT_ONCE = 32
 """Windows that are scored at once."""
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What a model says of a clip."""
+
+    probabilities: dict[str, float]
+    """Of every class, the likeliest first; they add up to 1."""
+
+    @property
+    def name(self) -> str:
+        """The class that it says."""
+        return next(iter(self.probabilities))
+
+    @property
+    def probability(self) -> float:
+        """How sure it is of that one."""
+        return self.probabilities[self.name]
+
+    def top(self, count: int) -> dict[str, float]:
+        """The likeliest classes, so many at the most."""
+        return dict(list(self.probabilities.items())[:count])
 
 
 class ClipClassifier:
@@ -58,17 +86,51 @@ class ClipClassifier:
         chosen = device_of(device)
         return cls(*load_model(download(str(model)), Classifier), device=chosen)
 
+    @property
+    def fps(self) -> float | None:
+        """Frames per second of the clips that it was trained on; None where model.json does not tell."""
+        fps = self.info.get("fps")
+        return float(fps) if fps else None
+
+    def classify(self, frames: np.ndarray, *, windows: int = 8, resize: bool = False) -> Classified:
+        """Says which class a clip is of.
+
+        Args:
+            frames: uint8 (T, H, W, 3), RGB, at the frame rate of training (`fps`); `read` gives those of a file.
+            windows: That are scored at the most, evenly spaced over the clip.
+            resize: Whether frames of another size are brought to the model's, as the clips were that it was trained on
+                (`transcode.fit`).
+
+        Raises:
+            UserError: too few frames for a window, or fewer than one window asked for.
+            ValueError: frames of another type, or of another size without `resize`.
+        """
+        if resize:
+            frames = resized_frames(frames, self.info, self.task)
+        check_frames(frames, self.task)
+        if windows < 1:
+            raise UserError(f"cannot score {windows} windows: ask for at least 1")
+        scores = self.scores(frames, windows=windows)
+        return Classified(dict(sorted(scores.items(), key=lambda item: -item[1])))
+
+    def predict(self, frames: np.ndarray, steps: int, *, resize: bool = False) -> NoReturn:
+        """What only a model that predicts does.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("this model says which class a clip is of, it predicts no frames: ask for `classify`")
+
     def read(self, path: Path) -> np.ndarray:
         """A GIF or video at the size and frame rate that it was trained on: uint8 (T, H, W, 3).
 
         Raises:
             UserError: it cannot be read.
         """
-        fps = self.info.get("fps")
         try:
             return media.decode(
-                path, **looks.fields(self.info, self.task), ffmpeg=launch.any_ffmpeg(),
-                fps=float(fps) if fps else None, max_seconds=MAX_SECONDS,
+                path, **looks.fields(self.info, self.task), ffmpeg=launch.any_ffmpeg(), fps=self.fps,
+                max_seconds=MAX_SECONDS,
             )  # fmt: skip
         except MediaError as error:
             raise UserError(f"{path}: {error}") from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from vidpred.errors import UserError
 from vidpred.models.files import load_model, task_from
 from vidpred.models.rollout import rollout
 from vidpred.serving.devices import device_of
+from vidpred.serving.frames import check_frames, resized_frames
 from vidpred.tracking.download import download
 from vidpred.types import Predictor, to_float, to_uint8
 from vidpred.workspace import cores
@@ -90,8 +91,8 @@ class FramePredictor:
             ValueError: frames of another type, or of another size without `resize`.
         """
         if resize:
-            frames = self._resized(frames[-self.task.context :])
-        self._check(frames)
+            frames = resized_frames(frames[-self.task.context :], self.info, self.task)
+        check_frames(frames, self.task)
         following: np.ndarray = self.predict_batch(frames[None], steps)[0]
         return following
 
@@ -113,7 +114,7 @@ class FramePredictor:
             ValueError: frames of another type or size.
         """
         task = self.task
-        self._check(frames, batch=True)
+        check_frames(frames, task, batch=True)
         if task.between:
             raise UserError("this model gives frames between others, none that follow: ask for `between`")
         if frames.shape[1] < task.context:
@@ -145,8 +146,8 @@ class FramePredictor:
             ValueError: frames of another type, or of another size without `resize`.
         """
         if resize:
-            frames = self._resized(frames)
-        self._check(frames)
+            frames = resized_frames(frames, self.info, self.task)
+        check_frames(frames, self.task)
         if not self.task.between:
             raise UserError("this model predicts the frames that follow, none between others: ask for `predict`")
         if len(frames) < 2:
@@ -160,26 +161,14 @@ class FramePredictor:
             some[...] = to_uint8(output.frames[:, 0]).movedim(-3, -1).cpu().numpy()
         return out
 
-    def _check(self, frames: np.ndarray, *, batch: bool = False) -> None:
-        height, width = self.task.height, self.task.width
-        wanted = f"uint8 ({'B, ' * batch}T, {height}, {width}, 3)"
-        if frames.dtype != np.uint8 or frames.ndim != 4 + batch or frames.shape[-1] != 3:
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected {wanted}, RGB from 0 to 255")
-        if frames.shape[-3:-1] != (height, width):
-            advice = "bring them to that size" if batch else "resize=True brings them to that size, as in training"
-            raise ValueError(f"frames are {frames.dtype} {frames.shape}, expected {wanted}: {advice}")
+    def classify(self, frames: np.ndarray, *, windows: int = 8, resize: bool = False) -> NoReturn:
+        """What only a classifier does.
 
-    def _resized(self, frames: np.ndarray) -> np.ndarray:
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
-            raise ValueError(
-                f"frames are {frames.dtype} {frames.shape}, expected uint8 (T, H, W, 3), RGB from 0 to 255"
-            )
-        height, width = self.task.height, self.task.width
-        if frames.shape[1:3] == (height, width):
-            return frames
-        from vidpred.data.resize import resized  # what it imports most do without
-
-        return resized(frames, height=height, width=width, fit=self.info.get("fit", "crop"))
+        Raises:
+            UserError: always.
+        """
+        what = "gives frames between others: ask for `between`" if self.task.between else "predicts: ask for `predict`"
+        raise UserError(f"this model knows no classes, it {what}")
 
     def _flow(self) -> Callable[[Tensor], Tensor] | None:
         """Of one rollout; None where the model needs none."""

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 
 from vidpred.errors import UserError
-from vidpred.models.files import INFO, read_info
+from vidpred.models.files import INFO
 from vidpred.serving.classify import ClipClassifier
+from vidpred.serving.load import load
 from vidpred.serving.predictor import FramePredictor
 from vidpred.serving.web.refusal import Refusal
 from vidpred.tracking.card import read_card
@@ -54,8 +55,7 @@ class Loaded:
     @property
     def fps(self) -> float | None:
         """Frames per second of the clips that it was trained on; None where model.json does not tell."""
-        fps = self.info.get("fps")
-        return float(fps) if fps else None
+        return self.model.fps
 
     @property
     def predictor(self) -> FramePredictor:
@@ -182,8 +182,7 @@ class Shelf:
         return self._loaded(address, folder, file_sha256(folder / INFO))
 
     def _loaded(self, address: str, folder: Path, revision: str) -> Loaded:
-        classifies = read_info(folder)["task"].get("kind") == "classify"
-        model = (ClipClassifier if classifies else FramePredictor).load(folder, device=self._device)
+        model = load(folder, device=self._device)
         task = model.task
         if task.between:
             raise UserError(
@@ -197,7 +196,8 @@ class Shelf:
             else:
                 model.predict(still, 1)
         except (RuntimeError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UserError(f"{address} does not {'classify' if classifies else 'predict'}: {error}") from None
+            does = "classify" if isinstance(model, ClipClassifier) else "predict"
+            raise UserError(f"{address} does not {does}: {error}") from None
         return Loaded(model, folder, revision, time.time())
 
 
