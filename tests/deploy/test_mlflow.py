@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -34,6 +36,9 @@ def services(folder: Path) -> dict[str, Any]:
 def test_every_service_has_a_version_and_waits_for_health(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert re.search(r":v?\d+\.\d+", service["image"]), name
+        if name == "backup":  # comes and goes
+            assert service["profiles"] == ["backup"]
+            continue
         assert "healthcheck" in service or name == "tls"
         assert service["restart"] == "unless-stopped"
         for other, condition in service.get("depends_on", {}).items():
@@ -95,6 +100,33 @@ def test_the_image_has_the_locked_versions(folder: Path, root: Path, services: d
     assert set(wanted) <= lock
     mlflow = next(line for line in wanted if line.startswith("mlflow==")).partition("==")[2]
     assert services["mlflow"]["image"] == f"vidpred-mlflow:{mlflow}"
+
+
+def test_the_page_is_not_refused_by_its_own_server_behind_the_front(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi import FastAPI
+    from mlflow.server.fastapi_security import init_fastapi_security
+
+    for name, value in services["mlflow"]["environment"].items():
+        if name.startswith("MLFLOW_SERVER_"):
+            monkeypatch.setenv(name, value.replace("${MLFLOW_DOMAIN:-localhost}", "mlflow.example.org"))
+    app = FastAPI()
+    app.post("/ajax-api/2.0/mlflow/runs/search")(lambda: "found")
+    init_fastapi_security(app)
+
+    async def asked(host: str, origin: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
+            headers = {"Host": host, "Origin": origin}
+            return (await client.post("http://front/ajax-api/2.0/mlflow/runs/search", headers=headers)).status_code
+
+    def status(host: str, origin: str) -> int:
+        return asyncio.run(asked(host, origin))
+
+    assert status("mlflow.example.org", "https://mlflow.example.org") == 200
+    assert status("127.0.0.1:5000", "http://127.0.0.1:5000") == 200
+    assert status("mlflow.example.org", "https://elsewhere.example.org") == 403
+    assert status("elsewhere.example.org", "https://mlflow.example.org") == 403
 
 
 def test_the_server_is_started_by_options_that_mlflow_has(services: dict[str, Any]) -> None:
