@@ -408,6 +408,7 @@ def tune(
     epilog="Examples: `vidpred register`; `vidpred register --if-missing` after `dvc repro` or `dvc pull` in a clone",
 )
 def register(
+    folder: Annotated[Path | None, typer.Argument(hidden=True)] = None,
     if_missing: Annotated[
         bool,
         typer.Option(
@@ -417,12 +418,15 @@ def register(
         ),
     ] = False,
 ) -> None:
-    from vidpred.commands.register import register_missing
+    from vidpred.commands.register import check_folder, check_judged, register_missing
     from vidpred.commands.stages import run
     from vidpred.workspace import set_up_logging
 
+    if folder is not None:
+        check_folder(folder)
     if not if_missing:
-        run("register")
+        check_judged()
+        run("register", keep=True)  # the receipt stays until there is another
     set_up_logging()
     register_missing()
 

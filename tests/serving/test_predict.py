@@ -196,6 +196,34 @@ def test_options_that_make_no_sense(folder: Path, model: str) -> None:
         predict_files("no/model", [cat], frames=1)
 
 
+def test_the_model_comes_first(folder: Path, model: str) -> None:
+    (folder / "clips").mkdir()
+    encode.write_gif(folder / "clips/cat.gif", clip(6), 10)
+    cat = "clips/cat.gif"
+    for typed, wanted in {
+        (cat,): f"{cat} is a clip, and MODEL comes first: `vidpred predict models:/vidpred@champion {cat}`",
+        ("clips/dog.gif",): "clips/dog.gif is a clip",
+        (cat, cat): f"`vidpred predict models:/vidpred@champion {cat}`",
+        (cat, "model"): f"MODEL comes first: `vidpred predict model {cat}`",
+        ("clips", "model"): "MODEL comes first: `vidpred predict model clips`",
+        (cat, "models:/vidpred@champion"): f"`vidpred predict models:/vidpred@champion {cat}`",
+        ("clips",): "clips is no model, and MODEL comes first: `vidpred predict models:/vidpred@champion clips`",
+        (
+            "https://example.org/cat.gif",
+        ): "`curl -sL https://example.org/cat.gif | vidpred predict models:/vidpred@champion -`",
+        ("*.gif",): "`vidpred predict models:/vidpred@champion '*.gif'`",
+        (model,): "no clips: name GIFs, videos or folders of them",
+    }.items():
+        with pytest.raises(UserError) as raised:
+            predict_files(typed[0], [Path(word) for word in typed[1:]], frames=1)
+        assert wanted in str(raised.value), typed
+        assert "\n" not in str(raised.value)
+    (folder / "models").mkdir()
+    (folder / "model").rename(folder / "models/trained")
+    with pytest.raises(UserError, match=r"`vidpred predict models/trained clips/cat\.gif`"):
+        predict_files(cat, [], frames=1)
+
+
 @pytest.mark.parametrize("model", ["models/trained", "models:/vidpred@champion"])
 def test_in_a_fresh_clone_it_says_how_to_get_the_model(
     folder: Path, model: str, monkeypatch: pytest.MonkeyPatch

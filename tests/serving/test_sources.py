@@ -109,3 +109,13 @@ def test_names_that_make_no_sense(clips: Path, model: str) -> None:
     ):
         with pytest.raises(UserError, match=told):
             predict_files(model, inputs, frames=1, **options)  # type: ignore[arg-type]
+
+
+def test_an_address_is_told_what_to_do_with(folder: Path) -> None:
+    for url in ("https://example.org/cat.gif", "s3://bucket/cat.gif"):
+        (problem,) = collect([Path(url)], listed=None, folder=folder).problems
+        assert problem.startswith(f"{url} is an address, and only files are read: "), problem
+    assert (
+        "`curl -sL https://example.org/cat.gif | vidpred predict MODEL -`"
+        in (collect([Path("https://example.org/cat.gif")], listed=None, folder=folder).problems[0])
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 
 from tests.tracking.conftest import Project, free_port
-from vidpred.commands.register import register_missing
+from vidpred.commands.register import check_folder, check_judged, register_missing
 from vidpred.commands.summary import show_summary
 from vidpred.errors import UserError
 from vidpred.models.files import WEIGHTS
 from vidpred.tracking import own, store
 from vidpred.tracking.download import download
+from vidpred.tracking.lineage import dvc
 from vidpred.tracking.receipt import RECEIPT, standing
 
 pytestmark = [
@@ -107,7 +109,7 @@ class Judged:
     """A project with a receipt and figures, in which the stage `register` is a command of the test."""
 
     def __init__(self, project: Project, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.home = project.folder, home
+        self.project, self.folder, self.home = project, project.folder, home
         for name in ("params.yaml", "dvc.yaml"):
             (self.folder / name).write_text("")
         monkeypatch.chdir(self.folder)
@@ -192,3 +194,43 @@ def test_without_a_receipt_it_says_what_makes_one(judged: Judged) -> None:
     (judged.folder / RECEIPT).unlink()
     with pytest.raises(UserError, match=r"is not here: `dvc repro --force register`"):
         register_missing()
+
+
+def test_what_is_nowhere_is_not_said_to_come_from_a_cache(judged: Judged, caplog: pytest.LogCaptureFixture) -> None:
+    (judged.home / "mlflow.db").unlink()
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match=r"are neither here nor in DVC's cache: run `dvc pull`"):
+        register_missing()
+    assert "from DVC's cache" not in caplog.text
+
+
+def test_a_folder_from_elsewhere_is_not_registered(judged: Judged) -> None:
+    check_folder(Path("models/trained"))
+    check_folder(judged.folder / "models/trained")
+    with pytest.raises(UserError, match=r"registers models/trained, .*`vidpred leaderboard submit pulled`"):
+        check_folder(Path("pulled"))
+
+
+def test_figures_of_another_model_are_not_registered(judged: Judged) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", *words], check=True, capture_output=True)
+
+    git("init", "--quiet")
+    subprocess.run(dvc.command("init", "--quiet"), check=True, capture_output=True)
+    shutil.copytree(judged.folder / "model-1.0-3", "models/trained")
+    Path("dvc.yaml").write_text(
+        "stages: {evaluate: {cmd: 'true', deps: [models/trained], "
+        "outs: [results/evaluate/metrics.json: {cache: false}]}}"
+    )
+    subprocess.run(dvc.command("add", "--quiet", "models/trained"), check=True, capture_output=True)
+    subprocess.run(dvc.command("commit", "--quiet", "--force", "evaluate"), check=True, capture_output=True)
+    check_judged()
+    (judged.folder / "models/trained/metrics.jsonl").write_text("{}")  # other times of the same weights
+    check_judged()
+    judged.project.model(0.5)
+    shutil.rmtree("models/trained")
+    shutil.copytree(judged.folder / "model-0.5-3", "models/trained")
+    with pytest.raises(UserError, match=r"tells of another model: `vidpred evaluate` judges it"):
+        check_judged()
+    judged.write("results/evaluate/metrics.json", {"judged": "again"})
+    check_judged()

@@ -275,7 +275,7 @@ def test_what_is_not_there_is_told_in_one_line(project: Project) -> None:
         "models:/nothing@champion": r"it has vidpred; go into the project that made it, or set MLFLOW_TRACKING_URI",
         "models:/vidpred@best": r"vidpred has version 1, aliases champion; give for instance models:/vidpred/1",
         "models:/vidpred/7": r"vidpred has version 1, aliases champion",
-        "models:/vidpred": r"names no model: give models:/NAME@ALIAS",
+        "models:/vidpred": r"names no model: did you mean models:/vidpred@champion\? Else give models:/NAME@ALIAS",
         "runs:/0123/model": r"is not in sqlite",
         "no/such/folder": r"no/such/folder is no folder: cd into the project that has it, or give models:/NAME@ALIAS",
     }.items():

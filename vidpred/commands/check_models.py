@@ -83,7 +83,7 @@ def check_models(path: Path, params: Params) -> None:
 
 def _there(init: str, root: Path) -> None:
     """Whether a model to begin with is there, if it is a folder: a registry is asked when training begins."""
-    from vidpred.tracking.download import TRAINED, is_uri
+    from vidpred.tracking.meant import TRAINED, is_uri
 
     if is_uri(init):
         return

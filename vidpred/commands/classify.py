@@ -85,7 +85,7 @@ def classify(
     from vidpred.errors import UserError
     from vidpred.evaluation.annotations import named, read_truth, write_found
     from vidpred.serving.classify import ClipClassifier
-    from vidpred.tracking.download import is_uri
+    from vidpred.tracking.meant import is_uri
     from vidpred.workspace import find_root, set_up_logging
 
     set_up_logging()

@@ -75,22 +75,22 @@ def tree(found: Way, *, every: bool) -> Tree:
     hops = {hop.name: hop for hop in found.hops}
     root = Tree(Text(printable(found.model), style="bold"), guide_style="dim")
     for name in MAIN:
-        place = _branch(root, hops[name])
+        place = _branch(root, hops[name], every=every)
         if name == "run":
             for side in ("code", "machine", "sweep"):
                 if side in hops:
-                    _branch(place, hops[side])
+                    _branch(place, hops[side], every=every)
         if name == "sources":
             _add_sources(place, found.sources, every=every)
     return root
 
 
-def _branch(place: Tree, hop: Hop) -> Tree:
+def _branch(place: Tree, hop: Hop, *, every: bool) -> Tree:
     head = Text.assemble((hop.name, "bold cyan"), "  ", printable(hop.what))
     branch = place.add(head)
     if hop.hash:
         branch.add(Text.assemble((hop.hash, "green"), (f"  {hop.hash_of}", "dim")))
-    for name, value in hop.facts.items():
+    for name, value in hop.shown(every=every).items():
         branch.add(Text.assemble((f"{printable(name)}: ", "dim"), printable(value)))
     if hop.known_from:
         branch.add(Text(f"known from {', '.join(hop.known_from)}", style="dim italic"))
@@ -124,5 +124,6 @@ def page(found: Way, damaged: Sequence[str], *, every: bool) -> str:
         sources=shown,
         more=len(found.sources) - len(shown),
         damaged=damaged,
+        every=every,
         version=__version__,
     )

@@ -45,7 +45,9 @@ def explain(
     model: Model,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs: every source, every hash.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page there.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="List every source instead of the first few.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every source, changed file and parameter instead of a few.")
+    ] = False,
 ) -> None:
     """Show the way back from a model to its data: run, code, parameters, split, frames, sources with their licences."""
     from vidpred.commands.explain import explain as show

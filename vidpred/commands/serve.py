@@ -100,7 +100,8 @@ def default_models() -> tuple[str, ...]:
     Raises:
         UserError: there is neither, or the registry does not answer.
     """
-    from vidpred.tracking.download import TRAINED, download
+    from vidpred.tracking.download import download
+    from vidpred.tracking.meant import TRAINED
     from vidpred.tracking.store import StoreError
     from vidpred.workspace import find_root
 

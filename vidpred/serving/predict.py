@@ -16,6 +16,7 @@ pipeline.py does 2 to 5 for many clips at once.
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from vidpred.data import media
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
 from vidpred.serving.between import Filling
@@ -34,7 +36,8 @@ from vidpred.serving.panels import Result
 from vidpred.serving.pipeline import worked_through
 from vidpred.serving.plan import PD, PSNR, Plan, beside
 from vidpred.serving.predictor import FramePredictor
-from vidpred.serving.sources import Source, collect
+from vidpred.serving.sources import Source, collect, is_url
+from vidpred.tracking.meant import TRAINED, is_model
 from vidpred.workspace import cores
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ def predict_files(
         raise UserError(f"--frames {frames}: ask for at least 1")
     if fps is not None and not 0 < fps <= 240:
         raise UserError(f"--fps {fps:g}: give more than 0, at most 240")
+    _check_order(model, [*inputs, *([files_from] if files_from else [])])
     if len(names := [model, *compare]) > len(set(names)):
         raise UserError("--compare names a model twice: give others than the first one, each once")
     with tempfile.TemporaryDirectory(prefix="vidpred-", ignore_cleanup_errors=True) as folder:
@@ -112,6 +116,27 @@ def predict_files(
         every = len(jobs) + len(sources.problems)
         log.info("%d of %d clips done", every - failed, every)
     return 1 if failed else 0
+
+
+def _check_order(model: str, inputs: Sequence[Path]) -> None:
+    """Whether the first word is a model rather than a clip.
+
+    Raises:
+        UserError: it is a clip, or what comes after it is the model.
+    """
+    if is_model(model) and not is_url(model):
+        return
+    first = next((str(path) for path in inputs if is_model(str(path))), None)
+    is_clip = is_url(model) or Path(model).suffix.lower() in media.SUFFIXES or Path(model).is_file()
+    if first is None and not is_clip and (inputs or not Path(model).is_dir()):
+        return  # what is wrong with it is told when it is opened
+    example = first or (TRAINED if is_model(TRAINED) else "models:/vidpred@champion")
+    what = "is a clip" if is_clip else "is no model"
+    typed = shlex.quote(model)
+    command = f"vidpred predict {example} {typed}"
+    if is_url(model):
+        command = f"curl -sL {typed} | vidpred predict {example} -"
+    raise UserError(f"{model} {what}, and MODEL comes first: `{command}`")
 
 
 def _plan(

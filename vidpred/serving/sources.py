@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,6 +80,11 @@ def collect(inputs: Sequence[Path], *, listed: Path | None, folder: Path) -> Sou
     return sources
 
 
+def is_url(typed: str) -> bool:
+    """Whether it is an address in the net, also where a path has lost a slash of it."""
+    return re.match("(https?|ftps?|s3|gs|file):/", typed, re.IGNORECASE) is not None
+
+
 def _kind(path: Path) -> str:
     """`file`, `folder`, or why it is neither."""
     try:
@@ -105,6 +112,12 @@ def _files(path: Path) -> list[Path]:
 
 def _problem(path: Path) -> str:
     """Why a path gives no clip."""
+    if is_url(str(path)):
+        url = re.sub("^([a-zA-Z0-9]+:)/+", r"\1//", str(path))  # a path has lost a slash of it
+        if url.startswith("http"):
+            piped = f"curl -sL {shlex.quote(url)} | vidpred predict MODEL -"
+            return f"{url} is an address, and only files are read: `{piped}`"
+        return f"{url} is an address, and only files are read: download it first, or pipe it into `-`"
     kind = _kind(path)
     if kind == "folder":
         return f"{path} holds no GIF or video: put some there, or name a file"

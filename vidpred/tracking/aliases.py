@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from vidpred.errors import UserError
-from vidpred.tracking.store import StoreError
+from vidpred.tracking.store import StoreError, every
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -217,7 +217,7 @@ def roll_back(
     was = None if present is None else str(present.version)
     line = line_of(moves)
     earlier = line[:-1] if was is not None else line
-    there = {str(v.version): v for v in client.search_model_versions(f"name = '{name}'")}
+    there = {str(v.version): v for v in every(client.search_model_versions, f"name = '{name}'")}
     gone = [number for number in earlier if number not in there]
     if gone:
         were = f"version {gone[0]} of {name} was" if len(gone) == 1 else f"versions {', '.join(gone)} of {name} were"

@@ -21,27 +21,22 @@ from vidpred.config import FlowParams
 from vidpred.data.progress import transfer
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS, read_info, task_from
-from vidpred.tracking import store
+from vidpred.tracking import meant, store
 from vidpred.tracking.artifacts import Place, find_place, free_room
 from vidpred.tracking.card import CARD, PICTURES, TEXT, read_card
+from vidpred.tracking.meant import is_uri
 from vidpred.tracking.package import ARTIFACTS
-from vidpred.tracking.receipt import RECEIPT, find, read_receipt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
-TRAINED = "models/trained"
-"""What `train` leaves there."""
 MEND = "`dvc repro train` brings it back (with --force where DVC takes it for unchanged)"
 """What to do about a project's own model that is damaged."""
-GET_MODEL = "run `dvc pull` if it was shared, or `make repro`, which makes it"
-"""How a project's own model comes into a fresh clone."""
 
 _MODELS_URI = re.compile(r"^models:/(?P<name>[^/@]+)(@(?P<alias>[\w.-]+)|/(?P<version>\d+|latest))$")
 _RUNS_URI = re.compile(r"^runs:/(?P<run>\w+)/(?P<path>.+)$")
-FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, runs:/RUN/FOLDER, or a local folder"
 
 
 @dataclass(frozen=True)
@@ -73,11 +68,6 @@ def download(model: str) -> Path:
     return bring(resolve(model).source, model)
 
 
-def is_uri(model: str) -> bool:
-    """Whether a model is to be looked for in a registry, not in a folder."""
-    return re.match(r"^\w+:/", model) is not None
-
-
 def resolve(model: str) -> Found:
     """What an address of a registry means now: an alias moves, a version stays.
 
@@ -88,9 +78,9 @@ def resolve(model: str) -> Found:
         UserError: it has no such form, there is no such model, or MLflow does not answer.
     """
     if not (_MODELS_URI.match(model) or _RUNS_URI.match(model)):
-        raise UserError(f"{model} names no model: give {FORMS}")
+        raise UserError(meant.no_address(model))
     if not store.exists():  # asking would make it
-        raise UserError(f"{model} is not here: there is no registry in {store.tracking_uri()} yet; {_make_it()}")
+        raise UserError(f"{model} is not here: there is no registry in {store.tracking_uri()} yet; {meant.make_it()}")
     return _find(store.connect(), model)
 
 
@@ -178,87 +168,26 @@ def _find(client: MlflowClient, model: str) -> Found:
         if parts["alias"]:
             version = client.get_model_version_by_alias(name, parts["alias"]).version
         elif version == "latest":
-            numbers = [int(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+            numbers = [int(v.version) for v in store.every(client.search_model_versions, f"name = '{name}'")]
             version = str(max(numbers, default=0))
         return Found(str(client.get_model_version_download_uri(name, version)), name, str(version))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise UserError(f"{model} cannot be looked up in {where}: {store.reason(error)}") from None
-        raise UserError(f"{model} is not in {where}: {_instead(client, model)}") from None
-
-
-def _instead(client: MlflowClient, model: str) -> str:
-    """What there is in place of a model that is not there, and what to do."""
-    parts = _MODELS_URI.match(model)
-    if parts is None:
-        return "give a run of `vidpred ui`"
-    with store.explained("the registry cannot be searched"):
-        registered = {m.name: m for m in client.search_registered_models()}
-        if parts["name"] not in registered:
-            others = f"it has {', '.join(sorted(registered))}" if registered else "it has no models yet"
-            return f"{others}; {_make_it()}"
-        unregistered = _only_in_receipt(client, parts["name"], parts["alias"])
-        versions = sorted(int(v.version) for v in client.search_model_versions(f"name = '{parts['name']}'"))
-        aliases = registered[parts["name"]].aliases
-    listed = f"version{'s' * (len(versions) != 1)} {', '.join(map(str, versions))}" if versions else "no versions"
-    named = f", aliases {', '.join(sorted(aliases))}" if aliases else ", no aliases"
-    hint = "" if not versions else f"; give for instance models:/{parts['name']}/{versions[-1]}"
-    if unregistered:
-        hint = f"; {RECEIPT} tells of one that is not there: run `vidpred register`"
-    return f"{parts['name']} has {listed}{named}{hint}"
-
-
-def _only_in_receipt(client: MlflowClient, name: str, alias: str | None) -> bool:
-    """Whether this project's receipt tells of a version, or of this alias, that the registry lacks.
-
-    DVC restores the receipt from a cache or a remote without running `register`.
-    """
-    receipt = read_receipt()
-    if receipt is None or receipt["name"] != name:
-        return False
-    same_alias = alias is not None and receipt["alias"] == alias
-    return same_alias or find(client, name, str(receipt["identity"])) is None
-
-
-def _make_it() -> str:
-    """How a registry comes to hold this project's model."""
-    root = _project()
-    if root is None:
-        make = "go into the project that made it"
-    elif (root / TRAINED).is_dir():
-        make = "run `vidpred register`"
-    else:
-        make = f"{GET_MODEL}, then `vidpred register`"
-    return f"{make}, or set MLFLOW_TRACKING_URI to the registry that has it"
-
-
-def _project() -> Path | None:
-    try:
-        return workspace.find_root()
-    except UserError:
-        return None
+        raise UserError(f"{model} is not in {where}: {meant.in_registry(client, _MODELS_URI.match(model))}") from None
 
 
 def _local(folder: Path) -> Path:
     if not folder.is_dir():
-        if _is_own(folder):
-            raise UserError(f"{folder} is not here: {GET_MODEL}")
-        outside = "" if folder.is_absolute() or _project() else "cd into the project that has it, or "
-        raise UserError(f"{folder} is no folder: {outside}give {FORMS}")
+        raise UserError(meant.no_folder(folder))
     found = folder / ARTIFACTS if not (folder / INFO).is_file() and (folder / ARTIFACTS / INFO).is_file() else folder
     try:
         _check(found, str(folder))
     except UserError as error:
-        if not _is_own(folder):
+        if not meant.is_own(folder):
             raise
         raise UserError(f"{error}: {MEND}") from None
     return found
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether it is where this project's own model lies."""
-    root = _project()
-    return root is not None and folder.resolve() == (root / TRAINED).resolve()
 
 
 def _check(folder: Path, model: str) -> None:
@@ -271,7 +200,7 @@ def _check(folder: Path, model: str) -> None:
     try:
         found = workspace.file_sha256(folder / WEIGHTS)
     except OSError:
-        raise UserError(_not_whole(model)) from None
+        raise UserError(meant.not_whole(model)) from None
     if said != found:
         raise UserError(f"{model} is damaged: its {WEIGHTS} is not what its {INFO} tells of")
 
@@ -299,15 +228,11 @@ def check_info(folder: Path, model: str) -> dict[str, Any]:
         raise UserError(f"{model} is not for this version: its {INFO} asks for a flow that it does not know") from None
     except UserError as error:
         if not (folder / INFO).is_file():
-            raise UserError(_not_whole(model)) from None
+            raise UserError(meant.not_whole(model)) from None
         raise UserError(f"{model} cannot be used: {str(error).replace(f'{folder}/', '')}") from None
     except TypeError:
-        raise UserError(_not_whole(model)) from None
+        raise UserError(meant.not_whole(model)) from None
     return info
-
-
-def _not_whole(model: str) -> str:
-    return f"{model} holds no whole model: {WEIGHTS} and {INFO} must be there and readable"
 
 
 def _cache() -> Path:

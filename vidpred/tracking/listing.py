@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidpred.errors import UserError
 from vidpred.tracking import store
+from vidpred.tracking.meant import other_name
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -34,30 +35,17 @@ def list_versions(name: str | None = None) -> list[dict[str, Any]]:
     client = store.connect()
     where = store.display(store.tracking_uri())
     with store.explained("the registry cannot be listed"):
-        models = {model.name: model for model in _all(client.search_registered_models)}
+        models = {model.name: model for model in store.every(client.search_registered_models)}
         if name is not None and name not in models:
-            has = f"it has {', '.join(sorted(models))}" if models else "it has no models yet"
-            raise UserError(f"{name} is not in {where}: {has}")
+            raise UserError(f"{name} is not in {where}: {other_name(name, models)}")
         rows = []
         for called in sorted(models) if name is None else [name]:
             quote = '"' if "'" in called else "'"
-            versions = _all(client.search_model_versions, f"name = {quote}{called}{quote}")
+            versions = store.every(client.search_model_versions, f"name = {quote}{called}{quote}")
             aliases = client.get_registered_model(called).aliases  # a search does not give them
             newest_first = sorted(versions, key=lambda v: -int(v.version))
             rows += [_row(models[called], version, aliases) for version in newest_first]
     return rows
-
-
-def _all(search: Any, query: str | None = None) -> list[Any]:
-    """All pages of a search."""
-    found: list[Any] = []
-    token = None
-    while True:
-        page = search(query, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def _row(model: RegisteredModel, version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from vidpred.tracking.aliases import (
 from vidpred.tracking.artifacts import fetch
 from vidpred.tracking.download import bring, resolve
 from vidpred.tracking.gate import Bench, Decision, decide
+from vidpred.tracking.meant import other_name
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
 from vidpred.types import Model
@@ -117,6 +118,11 @@ def rollback(name: str, *, reason: str = "") -> tuple[str | None, str]:
     if not store.exists():  # asking would make it
         raise UserError(f"{name} cannot be rolled back: there is no registry in {store.tracking_uri()} yet")
     client = store.connect(patience_seconds=_PATIENCE_SECONDS)
+    with store.explained("the registry cannot be searched"):
+        known = [model.name for model in store.every(client.search_registered_models)]
+    if name not in known:
+        where = store.display(store.tracking_uri())
+        raise UserError(f"{name} is not in {where}: {other_name(name, known)}")
     with alone(), store.explained(f"{name} was not rolled back"):
         return roll_back(client, name, why=reason.strip(), by=who(), usable=_usable(client))
 

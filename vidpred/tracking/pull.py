@@ -19,7 +19,8 @@ from vidpred.models.files import INFO, WEIGHTS, load_model
 from vidpred.tracking import store
 from vidpred.tracking.aliases import now
 from vidpred.tracking.card import CARD_FILES
-from vidpred.tracking.download import FORMS, Found, bring, is_uri, resolve
+from vidpred.tracking.download import Found, bring, resolve
+from vidpred.tracking.meant import FORMS, address, is_uri
 from vidpred.types import Model
 
 PULLED: Final = "pulled.json"
@@ -48,7 +49,8 @@ def pull(model: str, out: Path | None = None) -> Pulled:
         UserError: there is no such model, it is damaged, or the folder holds something else.
     """
     if not is_uri(model):
-        raise UserError(f"{model} is not in a registry: give {FORMS.rpartition(', or')[0]}")
+        hint = f"did you mean {meant}? Else " if (meant := address(model)) else ""
+        raise UserError(f"{model} is not in a registry: {hint}give {FORMS.rpartition(', or')[0]}")
     if out is not None:
         _replaceable(out)  # before anything is fetched
     found = resolve(model)

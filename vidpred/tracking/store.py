@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidpred import workspace
 from vidpred.errors import UserError
@@ -183,6 +183,18 @@ def experiment(client: MlflowClient) -> str:
             "or set MLFLOW_EXPERIMENT_NAME to another name"
         )
     return str(found.experiment_id)
+
+
+def every(search: Callable[..., Any], query: str | None = None) -> list[Any]:
+    """All pages of a search of a client."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(query, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 @contextmanager

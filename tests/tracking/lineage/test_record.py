@@ -7,14 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests.tracking.conftest import Project
 from tests.tracking.lineage.conftest import git
 from vidpred import workspace
+from vidpred.commands.explain import page, tree
 from vidpred.commands.reproduce import reproduce
+from vidpred.config import TrainParams
 from vidpred.errors import UserError
 from vidpred.tracking import store
-from vidpred.tracking.lineage import reading, record
+from vidpred.tracking.lineage import dvc, reading, record
 from vidpred.tracking.lineage.git import without_credentials
 from vidpred.tracking.lineage.subject import identity_of, opened
 from vidpred.tracking.lineage.way import way
@@ -196,3 +199,49 @@ def test_from_another_machine_the_way_is_seen_as_far_as_it_goes(
     assert hops["data"].hash == checkout.shards.data_id
     assert hops["data"].unseen == "the frames themselves are not in this project's data/shards"
     assert len(found.sources) == 30
+
+
+def test_long_lists_do_not_drown_the_way(checkout: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout.register()
+    stages = ["fetch", "transcode", "split", "flow", "train"]
+    with opened(CHAMPION) as subject:
+        assert subject.record is not None
+        assert subject.files is not None
+        files = ", ".join(f"vidpred/data/{number}.py (modified)" for number in range(40))
+        subject.record["dvc"]["stale"] = {stage: ["changed deps: " + files, "changed command"] for stage in stages}
+        subject.record["keys"]["tune"] = "0123"
+        subject.record["git"] |= {"dirty": True, "changed": [f"{n}.py" for n in range(50)], "changed_count": 70}
+        subject.info["params"] = TrainParams(steps=77).model_dump(mode="json")
+        (subject.files / "best.yaml").write_text("{model: conv2d, config: {}, train: {}}")
+        found = way(subject)
+        (subject.files / "best.yaml").write_text(
+            "{model: conv2d, config: {variant: seed}, train: {learning_rate: 0.1}}"
+        )
+        other = way(subject)
+    hops = {hop.name: hop for hop in found.hops}
+    short, whole = (hops["code"].shown(every=every) for every in (False, True))
+    assert short["stale stages"] == "fetch, transcode, split and 2 more did not agree with dvc.lock (--all tells all)"
+    assert "train (changed deps: vidpred/data/0.py (modified), " in whole["stale stages"]
+    assert short["changed"] == "0.py, 1.py, 2.py and 67 more (--all tells all)"
+    assert whole["changed"].endswith("48.py, 49.py and 20 more")
+    assert hops["params"].shown(every=False)["train"] == "the defaults but for steps: 77 (--all tells all)"
+    assert "warmup_steps: " in hops["params"].shown(every=True)["train"]
+    by_name = {hop["name"]: hop for hop in found.as_json()["hops"]}
+    assert by_name["code"]["facts"] == whole
+    assert "short" not in by_name["code"]
+    assert hops["sweep"].facts["found"] == "conv2d at its defaults"
+    (sweep,) = (hop for hop in other.hops if hop.name == "sweep")
+    assert sweep.facts["found"] == "conv2d with variant: seed; trained with learning_rate: 0.1"
+    for every, told in ((False, "67 more (--all"), (True, "48.py, 49.py")):
+        Console(width=10_000).print(tree(found, every=every))
+        assert told in capsys.readouterr().out
+        assert told in page(found, [], every=every)
+
+
+def test_reasons_of_dvc_in_few_words() -> None:
+    reasons = [
+        "changed deps: a (modified), b (modified), params.yaml: train.steps (modified), c (new)",
+        "changed command",
+    ]
+    assert dvc.in_few(reasons) == "a (modified), b (modified), params.yaml: train.steps (modified) and 2 more"
+    assert dvc.in_few(["changed command"]) == "changed command"

@@ -18,12 +18,12 @@ import yaml
 
 from vidpred import workspace
 from vidpred.errors import UserError
-from vidpred.tracking.download import TRAINED
 from vidpred.tracking.lineage import dvc, git, machine, worktree
 from vidpred.tracking.lineage.outcome import Outcome, compare
 from vidpred.tracking.lineage.reading import read_yaml
 from vidpred.tracking.lineage.record import KEPT, PATCH
 from vidpred.tracking.lineage.subject import Subject
+from vidpred.tracking.meant import TRAINED
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ def _warnings(record: Mapping[str, Any]) -> Sequence[str]:
         found.append(f"code that git did not track is not on record: {', '.join(untracked)}")
     for stage, reasons in (record["dvc"]["stale"] or {}).items():
         if stage in ("train", "evaluate"):
-            found.append(f"{stage} did not agree with dvc.lock when it was registered: {'; '.join(reasons)}")
+            found.append(f"{stage} did not agree with dvc.lock when it was registered: {dvc.in_few(reasons)}")
     return found
 
 

@@ -16,12 +16,12 @@ from vidpred.models.files import INFO, WEIGHTS, read_info
 from vidpred.tracking import store
 from vidpred.tracking.aliases import CHALLENGER, CHAMPION, by_alias, history
 from vidpred.tracking.artifacts import fetch
-from vidpred.tracking.download import is_uri
 from vidpred.tracking.lineage.findings import Report
 from vidpred.tracking.lineage.local import check_files
 from vidpred.tracking.lineage.record import RECORD
 from vidpred.tracking.lineage.subject import Subject, identity_of, opened
 from vidpred.tracking.lineage.way import SHA_TAG
+from vidpred.tracking.meant import is_uri
 from vidpred.tracking.pull import read_pulled
 from vidpred.tracking.receipt import IDENTITY_TAG, RECEIPT, Standing, find, has_files, read_receipt, standing
 

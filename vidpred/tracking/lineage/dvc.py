@@ -109,6 +109,13 @@ def _reasons(entries: Sequence[Any]) -> Iterator[str]:
             yield f"{kind}: {', '.join(f'{path} ({how})' for path, how in flat.items())}"
 
 
+def in_few(reasons: Sequence[str], most: int = 3) -> str:
+    """What of the reasons of `stale` a person can take in: the first few changes, and how many more there are."""
+    changes = [change for reason in reasons for change in (reason.partition(": ")[2] or reason).split(", ")]
+    more = len(changes) - most
+    return ", ".join(changes[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def md5_of(path: Path) -> str:
     """The hash that dvc.lock has of a file or folder."""
     if path.is_file():

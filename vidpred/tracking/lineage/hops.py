@@ -23,6 +23,12 @@ class Hop:
     facts: dict[str, str] = field(default_factory=dict)
     unseen: str = ""
     """Why it cannot be seen from here; empty: it can."""
+    short: dict[str, str] = field(default_factory=dict)
+    """What a person is shown of facts that are long, unless all is asked for."""
+
+    def shown(self, *, every: bool) -> dict[str, str]:
+        """The facts as a person is shown them."""
+        return self.facts if every else self.facts | self.short
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,10 @@ class Way:
 
     def as_json(self) -> dict[str, Any]:
         """In plain values."""
-        return asdict(self)
+        told = asdict(self)
+        for hop in told["hops"]:
+            del hop["short"]
+        return told
 
 
 MAIN = ("weights", "version", "run", "params", "split", "data", "sources")

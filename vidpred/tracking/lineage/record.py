@@ -124,7 +124,7 @@ def doubts(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"git does not track {names}: `git add` new code, so that it is on record"
     for stage, reasons in (told["dvc"]["stale"] or {}).items():
         if stage in ("train", "evaluate"):
-            yield f"{stage} does not agree with dvc.lock ({'; '.join(reasons)}): run `dvc repro`, then register"
+            yield f"{stage} does not agree with dvc.lock ({dvc.in_few(reasons)}): run `dvc repro`, then register"
 
 
 def _git(root: Path, out: Path) -> dict[str, Any] | None:

@@ -17,9 +17,9 @@ from typing import Any
 from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
-from vidpred.tracking.download import TRAINED
 from vidpred.tracking.lineage import dvc
 from vidpred.tracking.lineage.checks import lost
+from vidpred.tracking.meant import TRAINED
 from vidpred.tracking.receipt import RECEIPT
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ def repair(receipt: Mapping[str, Any]) -> str:
         return f"the registry has the version that {RECEIPT} tells of: nothing is registered"
     missing = [path for path in _NEEDED if not (root / path).exists()]
     if missing:
-        log.info("from DVC's cache: %s", ", ".join(missing))
         done = subprocess.run(
             dvc.command("checkout", *missing), cwd=root, env=dvc.environment(), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, check=False,
@@ -50,6 +49,7 @@ def repair(receipt: Mapping[str, Any]) -> str:
                 f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} neither here nor in DVC's cache: run "
                 "`dvc pull` if it was shared, or `dvc repro`, which makes it again"
             )
+        log.info("brought back from DVC's cache: %s", ", ".join(missing))
     _same_weights(root, receipt)
     before = (root / RECEIPT).read_bytes()
     try:

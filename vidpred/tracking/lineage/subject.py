@@ -19,10 +19,10 @@ from vidpred import workspace
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, read_info
-from vidpred.tracking import store
+from vidpred.tracking import meant, store
 from vidpred.tracking.artifacts import fetch
 from vidpred.tracking.card import read_card
-from vidpred.tracking.download import FORMS, TRAINED, download
+from vidpred.tracking.download import download
 from vidpred.tracking.lineage.keep import FOLDER_TAG, RECORD_TAG, noted
 from vidpred.tracking.lineage.reading import read
 from vidpred.tracking.lineage.record import FILES, RECORD, make
@@ -117,7 +117,7 @@ def opened(model: str) -> Iterator[Subject]:
 
 def _registered(model: str, folder: Path) -> Subject:
     if not (_MODELS.match(model) or _RUNS.match(model)):
-        raise UserError(f"{model} names no model: give {FORMS}")
+        raise UserError(meant.no_address(model))
     if not store.exists():
         download(model)  # says what to do
     client = store.connect()
@@ -258,7 +258,7 @@ def _from_project(found: Subject, into: Path) -> None:
         root = workspace.find_root()
     except UserError:
         return
-    if found.folder.resolve() != (root / TRAINED).resolve():
+    if found.folder.resolve() != (root / meant.TRAINED).resolve():
         return
     try:
         shards = Shards(root / "data/shards")
@@ -284,7 +284,7 @@ def _version(client: MlflowClient, model: str) -> ModelVersion:
             return client.get_model_version_by_alias(parts["name"], parts["alias"])
         number = parts["version"]
         if number == "latest":
-            numbers = [int(v.version) for v in client.search_model_versions(f"name = '{parts['name']}'")]
+            numbers = [int(v.version) for v in store.every(client.search_model_versions, f"name = '{parts['name']}'")]
             number = str(max(numbers, default=0))
         return client.get_model_version(parts["name"], number)
     except MlflowException as error:

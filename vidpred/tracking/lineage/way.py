@@ -5,8 +5,12 @@ In: a `Subject`. Out: hops in order, the first the weights, the last the sources
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import yaml
 
+from vidpred.config import TrainParams
 from vidpred.tracking import store
 from vidpred.tracking.card import CARD
 from vidpred.tracking.lineage import machine, way_data
@@ -17,6 +21,9 @@ from vidpred.tracking.lineage.subject import AWAY, Subject
 from vidpred.tracking.pull import PULLED
 
 SHA_TAG = "vidpred.weights_sha256"
+_NAMED = 3
+"""Files and stages named, unless all are asked for."""
+_REST = " (--all tells all)"
 
 
 def way(subject: Subject) -> Way:
@@ -125,15 +132,21 @@ def _code(subject: Subject) -> Hop:
     changed = int(code.get("changed_count", 0))
     dirty = code.get("dirty", subject.tags.get("vidpred.git_dirty") == "true")
     what = f"commit {commit[:12]}" + (f" and {changed or 'some'} changed file{'s' * (changed != 1)}" if dirty else "")
-    facts = {"repository": str(code.get("remote") or subject.tags.get("vidpred.git_remote") or "has no remote")}
+    facts, short = (
+        {"repository": str(code.get("remote") or subject.tags.get("vidpred.git_remote") or "has no remote")},
+        {},
+    )
     if changed:
-        more = changed - len(code["changed"])
-        facts["changed"] = ", ".join(code["changed"]) + (f" and {more} more" if more else "")
+        facts["changed"] = _first(code["changed"], len(code["changed"]), of=changed)
+        short["changed"] = _first(code["changed"], _NAMED, of=changed, rest=_REST)
     if subject.tags.get("vidpred.patch_sha256"):
         facts["patch"] = f"{PATCH}, sha256 {subject.tags['vidpred.patch_sha256']}"
-    for stage, reasons in ((subject.record or {}).get("dvc", {}).get("stale") or {}).items():
-        facts[f"{stage} was stale"] = "; ".join(reasons)
-    return Hop("code", what, commit, "git commit", (of_record(subject) if code else "the version's tag",), facts)
+    stale = (subject.record or {}).get("dvc", {}).get("stale") or {}
+    if stale:
+        facts["stale stages"] = "; ".join(f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
+        short["stale stages"] = f"{_first(list(stale), _NAMED)} did not agree with dvc.lock{_REST}"
+    known = (of_record(subject) if code else "the version's tag",)
+    return Hop("code", what, commit, "git commit", known, facts, short=short)
 
 
 def _machine(subject: Subject) -> Hop:
@@ -159,8 +172,23 @@ def _sweep(subject: Subject) -> Hop | None:
         facts["MLflow run"] = subject.tags["vidpred.sweep_run"]
     best = read_yaml(subject.file("best.yaml"))
     if best:
-        facts["found"] = f"{best.get('model')}, {_inline(best.get('config'))}, {_inline(best.get('train'))}"
+        facts["found"] = _found(best)
     return Hop("sweep", "the sweep that chose the model", key, "key of stage tune", (of_record(subject),), facts)
+
+
+def _found(best: Mapping[str, Any]) -> str:
+    """What a sweep chose, in words."""
+    config, train = _inline(best.get("config") or {}).strip("{}"), _inline(best.get("train") or {}).strip("{}")
+    if not config and not train:
+        return f"{best.get('model')} at its defaults"
+    told = [f"with {config}" if config else "at its default config", f"trained with {train}" if train else ""]
+    return f"{best.get('model')} {'; '.join(part for part in told if part)}"
+
+
+def _first(names: Sequence[str], most: int, *, of: int = 0, rest: str = "") -> str:
+    """The first few of many names, and how many more there are."""
+    more = max(of, len(names)) - min(most, len(names))
+    return ", ".join(names[:most]) + (f" and {more} more{rest}" if more else "")
 
 
 def _params(subject: Subject) -> Hop:
@@ -171,14 +199,27 @@ def _params(subject: Subject) -> Hop:
         if not trained:
             return Hop("params", "unknown", unseen=why)
         return Hop(
-            "params", "of the training only", known_from=("model.json",), facts={"train": _inline(trained)}, unseen=why
+            "params",
+            "of the training only",
+            known_from=("model.json",),
+            facts={"train": _inline(trained)},
+            unseen=why,
+            short={"train": _unusual(trained)},
         )
     assert subject.record is not None
     trained = subject.info.get("params") or params.get("train", {})
     return Hop(
         "params", "params.yaml", subject.record["files"]["params.yaml"], "params.yaml, sha256", (of_record(subject),),
         {"source": str((params.get("fetch") or {}).get("source", "")), "train": _inline(trained)},
+        short={"train": _unusual(trained)},
     )  # fmt: skip
+
+
+def _unusual(trained: Mapping[str, Any]) -> str:
+    """Parameters of a training that are not this version's defaults."""
+    usual = TrainParams().model_dump(mode="json")
+    changed = {name: value for name, value in trained.items() if name not in usual or usual[name] != value}
+    return f"the defaults{f' but for {_inline(changed)[1:-1]}' if changed else ''}{_REST}"
 
 
 def _inline(value: object) -> str:
