@@ -218,7 +218,7 @@ def test_notes_of_strangers_are_passed_over(project: Project) -> None:
         client.set_registered_model_tag("vidpred", f"vidpred.champion.9{number}", value)
     with pytest.raises(UserError, match="first champion"):
         rollback("vidpred")
-    with pytest.raises(UserError, match="nothing is not in sqlite.*: it has vidpred"):
+    with pytest.raises(UserError, match=r"nothing is not in sqlite.*: it has vidpred"):
         rollback("nothing")
 
 
