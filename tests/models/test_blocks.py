@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vidpred.models.blocks.candidates import box_blur, candidates, past_errors
+from vidpred.models.blocks.candidates import candidates, past_errors
 from vidpred.models.blocks.distance import perceptual_distance_map
+from vidpred.models.blocks.pooling import box_blur, halved
 from vidpred.models.blocks.warp import warp
 
 
@@ -65,6 +66,17 @@ def test_past_errors_are_a_mean_over_the_last_transitions(length: int, used: int
         for k, guess in enumerate((before, warp(before, its_flow))):
             expected[:, k] += perceptual_distance_map(guess, truth) / used
     torch.testing.assert_close(errors, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2), (2, 5, 64, 96), (1, 1, 18, 34)])
+def test_halving_is_average_pooling_to_the_bit_and_has_its_gradient(shape: tuple[int, ...]) -> None:
+    maps = torch.randn(shape)
+    expected = torch.nn.functional.avg_pool2d(maps, 2)
+    assert torch.equal(halved(maps), expected)
+    trained = maps.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(halved(trained).sum(), trained)
+    assert torch.equal(gradient, torch.full(shape, 0.25))
+    assert torch.equal(halved(trained), expected)
 
 
 def test_box_blur_takes_the_mean_of_the_pixels_there_are() -> None:

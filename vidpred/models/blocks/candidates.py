@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vidpred.models.blocks.distance import perceptual_distance_map
@@ -63,12 +62,5 @@ def past_errors(context: Tensor, flow: Tensor, parts: tuple[float, ...], *, tran
     for end in range(length - 1, length - 1 - found, -1):
         # flow[:, i] leads from frame i+1 back to frame i
         guesses = candidates(context[:, end - 1], flow[:, end - 2], parts)
-        errors = errors + perceptual_distance_map(guesses, context[:, end, None].expand_as(guesses)) / found
+        errors = errors + perceptual_distance_map(guesses, context[:, end, None]) / found
     return errors
-
-
-def box_blur(maps: Tensor, radius: int) -> Tensor:
-    """The mean over (2·radius + 1)² pixels around each, of those that exist; (B, K, H, W) in and out."""
-    if radius == 0:
-        return maps
-    return F.avg_pool2d(maps, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidpred.models.blocks.candidates import box_blur
 from vidpred.models.blocks.correlation import bilateral_cost, expected_flow, matching_cost
 from vidpred.models.blocks.distance import perceptual_distance_map
 from vidpred.models.blocks.learned_path import check_length, zero_head
+from vidpred.models.blocks.pooling import box_blur
 from vidpred.models.blocks.warp import warp
 from vidpred.types import Output, Predictor
 

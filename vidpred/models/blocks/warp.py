@@ -25,5 +25,6 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
         x = torch.arange(width, device=flow.device, dtype=torch.float32) + flow[:, 0]
         y = torch.arange(height, device=flow.device, dtype=torch.float32)[:, None] + flow[:, 1]
         # align_corners=False: -1 and 1 are the outer edges of the outermost pixels
-        grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+        # in two planes, which takes half the time of pairs to write and is as fast to read
+        grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=1).movedim(1, -1)
         return functional.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.candidates import box_blur, candidates, midway_candidates, past_errors
+from vidpred.models.blocks.candidates import candidates, midway_candidates, past_errors
 from vidpred.models.blocks.distance import perceptual_distance_map
+from vidpred.models.blocks.pooling import box_blur
 from vidpred.models.checks import between, sees_motion
 from vidpred.types import Batch, Output, Predictor, Task
 

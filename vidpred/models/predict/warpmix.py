@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidpred.errors import UserError
-from vidpred.models.blocks.candidates import box_blur
 from vidpred.models.blocks.correlation import expected_flow, matching_cost
 from vidpred.models.blocks.distance import perceptual_distance_map
 from vidpred.models.blocks.learned_path import standardise
 from vidpred.models.blocks.midway import Midway
+from vidpred.models.blocks.pooling import box_blur, halved
 from vidpred.models.blocks.warp import warp
 from vidpred.models.checks import between
 from vidpred.types import Output, Predictor, Task
@@ -125,7 +125,7 @@ def _guess(context: Tensor, flow: Tensor, warps: int) -> _Guesses:
     found = min(2, length - 2)
     for end in range(length - 1, length - 1 - found, -1):  # flow[:, i] leads from frame i+1 back to frame i
         _, _, then = _carry(context[:, end - 1], context[:, end - 2], flow[:, end - 2], parts)
-        errors = errors + perceptual_distance_map(then, context[:, end, None].expand_as(then)) / found
+        errors = errors + perceptual_distance_map(then, context[:, end, None]) / found
     # the pixel that is here next was judged where it comes from
     return _Guesses(onward, places, frames, torch.log1p(warp(box_blur(errors, 2), onward)))
 
@@ -144,8 +144,8 @@ class _Sight:
 
     def __init__(self, context: Tensor, flow: Tensor | None, config: Config) -> None:
         last, before = context[:, -1], context[:, -2]
-        halves = [F.avg_pool2d(x, 2) for x in (last, before)]
-        quarters = [F.avg_pool2d(x, 2) for x in halves]
+        halves = [halved(x) for x in (last, before)]
+        quarters = [halved(x) for x in halves]
         cost_half = matching_cost(*halves, radius=config.radius)
         cost_quarter = matching_cost(*quarters, radius=config.radius)
         flow_half = 2 * expected_flow(cost_half, radius=config.radius)
@@ -155,7 +155,7 @@ class _Sight:
         # all that is seen has about unit variance: differences of frames as they are would hardly be seen
         recent = standardise(context[:, -config.frames :]).flatten(1, 2)
         differences = 16 * context[:, -config.frames :].diff(dim=1).flatten(1, 2)
-        seen = [F.pixel_unshuffle(recent, 2), F.avg_pool2d(differences, 2)]
+        seen = [F.pixel_unshuffle(recent, 2), halved(differences)]
         self.fine = [standardise(last), 16 * (last - before)]
         self.active = _activity(context[:, -config.frames :])
         self.guesses = None
@@ -164,10 +164,10 @@ class _Sight:
             onward = self.guesses.onward
             # how the same things moved one frame earlier: what speeds up or slows down
             earlier = warp(flow[:, -2], onward) if flow.shape[1] > 1 else onward
-            flows += [F.avg_pool2d(field, 2) for field in (onward, flow[:, -1], earlier)]
+            flows += [halved(field) for field in (onward, flow[:, -1], earlier)]
             changes = 16 * (self.guesses.frames[:, 1:] - last[:, None]).flatten(1, 2)
             errors = self.guesses.errors - 2
-            seen += [F.avg_pool2d(changes, 2), F.avg_pool2d(errors, 2)]
+            seen += [halved(changes), halved(errors)]
             self.fine += [changes, errors]
         self.flows = torch.cat(flows, dim=1)  # (B, 2·fields, H/2, W/2), in pixels of the full frame
         self.half = torch.cat([*seen, self.flows / 4], dim=1)
@@ -230,8 +230,6 @@ class WarpMix(Predictor):
         displacements, mix = self._heads(sight)
         with torch.autocast(context.device.type, enabled=False):
             shown = self._compose(frames, sight, displacements, mix.float())
-        if not self.training:
-            shown = shown[:1]
         first, *others = (frame[:, None, ..., :height, :width] for frame in shown)
         return Output(first, auxiliary=tuple(others))
 
@@ -265,7 +263,7 @@ class WarpMix(Predictor):
         return (bound * torch.tanh((4 * parts[:, :, :2] + from_flows) / bound)).flatten(1, 2)
 
     def _compose(self, context: Tensor, sight: _Sight, places: Tensor, mix: Tensor) -> tuple[Tensor, ...]:
-        """The frame, that without the residual, and the last frame with the residual alone."""
+        """The frame; in training also that without the residual, and the last frame with the residual alone."""
         k = self.config.warps
         last, before = context[:, -1], context[:, -2]
         logits = 4 * torch.tanh(mix[:, : k + 1] / 4)
@@ -280,7 +278,8 @@ class WarpMix(Predictor):
         for i in range(k):
             warped = warped + weights[:, i + 1 : i + 2] * (warp(last, places[:, i]) - still)
         mixing = warped + blend * (warp(before, places[:, k]) - warped) - last
-        return tuple(last + sight.active * change for change in (mixing + residual, mixing, residual))
+        changes = (mixing + residual, mixing, residual) if self.training else (mixing + residual,)
+        return tuple(last + sight.active * change for change in changes)
 
 
 @torch.no_grad()
