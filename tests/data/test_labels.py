@@ -64,6 +64,10 @@ def test_a_table_swaps_classes_in_pairs() -> None:
             r"flip \(left_right\) mirrors windows, and turn left would then",
         ),
         (("Clockwise", "x"), {"flip": "left_right"}, "and Clockwise would then be another class"),
+        (("TurnLeft", "x"), {"flip": "left_right"}, "and TurnLeft would then be another class"),
+        (("lefthanded", "x"), {"flip": "left_right"}, "and lefthanded would then be another class"),
+        (("red light", "x"), {"colour": True}, "train.augment.colour swaps colours, and red light would then be"),
+        (("GreenLight", "x"), {"colour": True}, "set train.augment.colour to false"),
         (("walk", "run"), {"labels": {"reverse": {"wlak": "run"}}}, "no class is called 'wlak': did you mean walk"),
         (
             ("a", "b", "c"),
@@ -81,6 +85,8 @@ def test_what_would_change_a_class_unseen_is_refused(
 
 def test_what_changes_no_class_is_done() -> None:
     assert list(tables(("walk", "bright", "cleft"), flip="left_right")["left_right"]) == [0, 1, 2]
+    assert tables(("bored", "white", "Redirect", "red"), colour=False) == {}
+    assert tables(("bored", "white", "Redirect"), colour=True) == {}
     assert list(tables(("walk", "run"), flip=True, labels={"upside_down": {}})["upside_down"]) == [0, 1]
 
 

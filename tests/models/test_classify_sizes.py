@@ -6,10 +6,13 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from vidpred.commands.model import show_receptive_field
 from vidpred.models import zoo
 from vidpred.models.blocks.caffenet import CaffeNet
+from vidpred.models.blocks.karpathy2014 import Convolutions
 from vidpred.models.blocks.vgg import Vgg16
 from vidpred.models.receptive import receptive_fields
 from vidpred.types import Classifier, Task
@@ -61,6 +64,14 @@ def test_networks_of_images_by_the_same_counter() -> None:
         found[net.__name__] = counter.get_total_flops() / 2e9, sum(p.numel() for p in model.parameters()) / 1e6
     assert found["Vgg16"] == pytest.approx((15.47, 138.36), abs=0.01)
     assert found["CaffeNet"] == pytest.approx((0.72, 60.97), abs=0.01)
+
+
+def test_karpathy_s_responses_are_normalised_as_in_print() -> None:
+    """b = a / (k + alpha * sum of the squares of five neighbours) ^ beta, with k 2, alpha 1e-4, beta 0.5."""
+    (norm, _) = (layer for layer in Convolutions(3).layers if isinstance(layer, nn.LocalResponseNorm))
+    x = 50 * torch.rand(1, 9, 1, 1, 1)
+    squares = F.pad(x.flatten().square(), (2, 2)).unfold(0, 5, 1).sum(dim=1)
+    torch.testing.assert_close(norm(x).flatten(), x.flatten() / (2 + 1e-4 * squares).sqrt())
 
 
 @pytest.mark.parametrize("name", zoo.names("classify"))

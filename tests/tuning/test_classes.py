@@ -10,8 +10,14 @@ import yaml
 from pydantic import ValidationError
 
 from vidpred.config import Params
+from vidpred.errors import UserError
 from vidpred.tuning.live import show_trials
+from vidpred.tuning.needs import gpu_bytes
 from vidpred.tuning.results import COSTS, TIMINGS, best_of, metric_in, metric_of, objectives_of, write
+from vidpred.tuning.space import check_space
+from vidpred.types import Task
+
+TASK = Task(context=8, horizon=0, height=32, width=32, kind="classify", classes=("walk", "run"))
 
 
 def trials() -> pd.DataFrame:
@@ -54,6 +60,41 @@ def test_cross_entropy_is_named_for_classifiers_only(params: Params) -> None:
     raw["tune"] |= {"objectives": ["cross_entropy", "perceptual_distance"]}
     with pytest.raises(ValidationError, match="give one of them"):
         Params.model_validate(raw)
+
+
+def classify(params: Params, **changes: object) -> Params:
+    raw = params.model_dump(by_alias=True)
+    raw["task"] |= {"kind": "classify", "context": 8}
+    raw["transcode"]["min_frames"] = 8
+    raw["tune"]["models"] = {"c3d": {"train": changes}}
+    return Params.model_validate(raw)
+
+
+def test_what_is_done_to_labels_may_vary(params: Params) -> None:
+    varied = {"label_smoothing": [0.0, 0.1], "mixup": {"low": 0.1, "high": 0.4}}
+    space = classify(params, **varied).tune
+    check_space(space, params.train, TASK)
+    raw = params.model_dump(by_alias=True)
+    raw["tune"]["models"] = {"conv2d": {"train": varied}}
+    with pytest.raises(ValidationError, match=r"tune\.models\.conv2d\.train\.label_smoothing is for task\.kind classify"):
+        Params.model_validate(raw)
+
+
+def test_a_space_with_turns_that_change_classes_unseen_is_refused(params: Params) -> None:
+    plain = params.train.changed({f"augment.{name}": False for name in ("flip", "transpose", "reverse", "colour")})
+    check_space(classify(params, **{"augment.colour": [False, True]}).tune, plain, TASK)
+    with pytest.raises(UserError, match=r"tune\.models\.c3d\.train: train\.augment\.reverse plays windows backwards"):
+        check_space(classify(params, **{"augment.reverse": [False, True]}).tune, plain, TASK)
+
+
+def test_a_classifier_s_memory_is_not_that_of_a_rollout(params: Params) -> None:
+    asked = classify(params)
+    point = {"model": "c3d", "config": {}, "train": {}}
+    longer = {**point, "train": {"unroll_steps": 4, "unroll_share": 0.5}}
+    assert gpu_bytes(point, asked, TASK) == gpu_bytes(longer, asked, TASK)
+    predicts = {**longer, "model": "conv2d"}
+    task = Task(context=5, horizon=1, height=32, width=32)
+    assert gpu_bytes(predicts, params, task) > gpu_bytes({**point, "model": "conv2d"}, params, task)
 
 
 def test_the_table_in_the_terminal_says_cross_entropy_and_top1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,12 @@ class Params(Section):
             for name, value in (("label_smoothing", self.train.label_smoothing), ("mixup", self.train.mixup)):
                 if value:
                     raise ValueError(f"train.{name} is for task.kind classify, not {self.task.kind}: set it to 0")
+                for model, space in self.tune.models.items():
+                    if name in space.train:
+                        raise ValueError(
+                            f"tune.models.{model}.train.{name} is for task.kind classify, not {self.task.kind}: leave "
+                            "it out"
+                        )
             if "cross_entropy" in self.tune.objectives:
                 raise ValueError(
                     f"tune.objectives has cross_entropy, which is for task.kind classify, not {self.task.kind}"

@@ -47,6 +47,7 @@ Space = UniformSpace | Annotated[list[bool | int | float | str], Field(min_lengt
 """What one hyperparameter may be: a range, or one of a list."""
 TrainField = Literal[
     "learning_rate", "weight_decay", "batch_size", "warmup_steps", "clip_norm", "ema_decay", "auxiliary_weight",
+    "label_smoothing", "mixup",
     "discriminator_rate", "unroll_steps", "unroll_share", "motion_share", "loss.l1", "loss.mse", "loss.charbonnier",
     "loss.perceptual", "loss.gdl", "loss.laplacian", "loss.l2_sum", "loss.gdl_sum", "loss.kl", "loss.adversarial",
     "augment.flip", "augment.transpose", "augment.reverse", "augment.colour", "augment.stride", "augment.translate",

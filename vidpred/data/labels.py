@@ -21,9 +21,14 @@ from vidpred.errors import UserError
 from vidpred.records import Segment
 
 _DIRECTIONS = re.compile(
-    r"(?<![a-z])(left|right|clockwise|counter-?clockwise|anti-?clockwise|west|east|port|starboard)(ward|wards)?(?![a-z])"
+    r"(?<![a-z])(left|right|clockwise|counter-?clockwise|anti-?clockwise|west|east|port|starboard)"
+    r"(ward|wards|hand|handed)?(?![a-z])"
 )
 """Words in a class's name by which its mirror image is another class."""
+_COLOURS = re.compile(
+    r"(?<![a-z])(red|orange|yellow|green|blue|purple|violet|pink|brown|cyan|magenta|turquoise)(?![a-z])"
+)
+"""Words by which it is another class in other colours."""
 _OFF: dict[Turn, str] = {
     "left_right": "set train.augment.flip to upside_down or false",
     "upside_down": "set train.augment.flip to left_right or false",
@@ -114,7 +119,17 @@ def tables_of(augment: Augment, classes: Sequence[str]) -> dict[Turn, np.ndarray
                 near = difflib.get_close_matches(name, classes, n=1, cutoff=0.5)
                 meant = f"did you mean {near[0]}?" if near else f"there are {_listed(classes)}"
                 raise UserError(f"train.augment.labels.{turn}: no class is called {name!r}: {meant}")
+    if augment.colour and (coloured := _first_with(_COLOURS, classes)):
+        raise UserError(
+            f"train.augment.colour swaps colours, and {coloured} would then be another class: set train.augment.colour "
+            "to false"
+        )
     return {turn: _table(turn, augment, classes) for turn in augment.turns}
+
+
+def _first_with(words: re.Pattern[str], classes: Sequence[str]) -> str | None:
+    """The first class with one of the words in its name, also where that is written LikeThis."""
+    return next((name for name in classes if words.search(re.sub("(?<=[a-z0-9])(?=[A-Z])", " ", name).lower())), None)
 
 
 def _table(turn: Turn, augment: Augment, classes: Sequence[str]) -> np.ndarray:
@@ -122,8 +137,8 @@ def _table(turn: Turn, augment: Augment, classes: Sequence[str]) -> np.ndarray:
     if told is None:
         if turn != "left_right":
             _refuse(turn, f"{_DOES[turn]}, which may make them of another class")
-        if turned := [name for name in classes if _DIRECTIONS.search(name.lower())]:
-            _refuse(turn, f"{_DOES[turn]}, and {turned[0]} would then be another class")
+        if turned := _first_with(_DIRECTIONS, classes):
+            _refuse(turn, f"{_DOES[turn]}, and {turned} would then be another class")
         told = {}
     becomes = dict(told)
     for one, other in told.items():

@@ -57,19 +57,14 @@ def per_frame(starts: NDArray[np.int64], scores: Floats, *, count: int, span: in
         starts: First frame of each window, (N,).
         scores: What is believed of each, (N, classes).
         count: Frames of the video.
-        span: Frames of a window.
-
-    Frames that no window holds get what is believed of the nearest that one holds.
+        span: Frames of a window; together they hold every frame.
     """
     weights = np.sin(np.pi * (np.arange(span) + 0.5) / span) ** 2
     sums, total = np.zeros((count, scores.shape[1])), np.zeros(count)
     for offset, weight in enumerate(weights):
         sums[starts + offset] += weight * scores  # no two windows begin at the same frame
         total[starts + offset] += weight
-    held = np.flatnonzero(total)
-    sums[held] /= total[held, None]
-    nearest = held[np.clip(np.searchsorted(held, np.arange(count)), 0, len(held) - 1)]
-    return np.asarray(sums[np.where(total > 0, np.arange(count), nearest)])
+    return np.asarray(sums / total[:, None])
 
 
 def runs(above: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -35,8 +35,9 @@ def gpu_bytes(point: Point, params: Params, task: Task) -> int:
         model = zoo.build(point["model"], point["config"], task, Model)
     weights = sum(each.numel() * each.element_size() for each in model.parameters())
     unrolled = max(train.unroll_steps) if isinstance(train.unroll_steps, list) else train.unroll_steps
+    steps = unrolled if train.unroll_share and task.kind == "predict" else 1  # nothing else is rolled out
     windows = -(-train.batch_size // (train.accumulate * params.resources.workers_per_trial))
-    kept = _kept_bytes(model, task) * windows * (max(1, unrolled) if train.unroll_share else 1)
+    kept = _kept_bytes(model, task) * windows * steps
     return round(_CONTEXT_BYTES + _SLACK * (_COPIES * weights + kept))
 
 

@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from vidpred.config import ModelSpace, Space, TrainParams, TuneParams, UniformSpace
+from vidpred.data.labels import tables_of
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.problems import problems
@@ -55,6 +56,15 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
                 )
             for value in _extremes(values):
                 check_train(train, {field: value}, where=f"{where}.train")
+                if task.classes and field.startswith("augment."):
+                    _check_turns(train.changed({field: value}), task, where=f"{where}.train")
+
+
+def _check_turns(train: TrainParams, task: Task, *, where: str) -> None:
+    try:
+        tables_of(train.augment, task.classes)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def complete(tune: TuneParams, task: Task) -> TuneParams:

@@ -17,7 +17,7 @@ class CnnM(nn.Module):
         channels: Of an image, or of stacked flow.
         classes: That are scored.
         dropout: Before each of the last layers.
-        norm: Local response normalisation after the first two convolutions; the motion stream has one only.
+        norms: After so many of the first convolutions responses are normalised; the motion stream has one only.
     """
 
     def __init__(self, channels: int, classes: int, *, dropout: float, norms: int) -> None:

@@ -35,7 +35,7 @@ class Convolutions(nn.Module):
             return [nn.Conv3d(inputs, outputs, kernel, step, padding), nn.ReLU()]
 
         def norm() -> nn.Module:
-            return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
+            return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.5, k=2.0)  # the paper's alpha is not divided by 5
 
         def pool() -> nn.Module:
             return nn.MaxPool3d((1, 2, 2))

@@ -1,7 +1,7 @@
 """The two pathways of SlowFast (Feichtenhofer et al. 2019, arXiv 1812.03982), small, on maps that a CPU convolves fast.
 
-The slow pathway sees every n-th frame with many channels, the fast one all frames with 1/8 as many. At every scale what
-the fast one found is handed to the slow one (a time-strided convolution over moments to twice its channels,
+The slow pathway sees every n-th frame with many channels, the fast one all frames with a share of them. At every scale
+what the fast one found is handed to the slow one (a time-strided convolution over moments to twice its channels,
 concatenated). The fast pathway convolves over time everywhere, the slow one only at its last scale.
 """
 

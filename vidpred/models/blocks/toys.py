@@ -12,24 +12,24 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidpred.models.blocks.learned_path import standardise
+from vidpred.models.blocks.learned_path import check_length, standardise
 from vidpred.models.blocks.scoring import pooled
+from vidpred.types import Classifier, Scores, Task
 
 
-class Toy(nn.Module):
-    """(B, T, C, H, W) to logits (B, classes).
+class Toy(Classifier):
+    """Frames of any size; clips of any length, but for `early`, which takes those of the task's.
 
     Args:
         fusion: When time is joined.
-        length: Frames; only `early` needs to know.
-        channels: Of a frame.
-        classes: That are scored.
+        task: Its classes are scored.
     """
 
-    def __init__(self, fusion: Literal["late", "early", "slow"], length: int, channels: int, classes: int) -> None:
+    def __init__(self, fusion: Literal["late", "early", "slow"], task: Task) -> None:
         super().__init__()
         self.fusion = fusion
-        inputs = channels * length if fusion == "early" else channels
+        self.length = task.context
+        inputs = task.channels * task.context if fusion == "early" else task.channels
         self.first: nn.Module
         self.second: nn.Module
         self.pool: nn.Module
@@ -39,10 +39,16 @@ class Toy(nn.Module):
         else:
             self.first, self.second = nn.Conv2d(inputs, 12, 3, padding=1), nn.Conv2d(12, 24, 3, padding=1)
             self.pool = nn.MaxPool2d(4, ceil_mode=True)
-        self.scores = nn.Linear(24, classes)
+        self.scores = nn.Linear(24, len(task.classes))
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """See the class."""
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
+        """See `Classifier.forward`.
+
+        Raises:
+            UserError: another T than `early` was built for.
+        """
+        if self.fusion == "early":
+            check_length("early_fusion", clip, self.length)
         x = standardise(clip)
         batch = len(x)
         x = {"late": x.flatten(0, 1), "early": x.flatten(1, 2), "slow": x.transpose(1, 2)}[self.fusion]
@@ -50,5 +56,4 @@ class Toy(nn.Module):
         features = pooled(maps)
         if self.fusion == "late":
             features = features.unflatten(0, (batch, -1)).mean(dim=1)
-        logits: Tensor = self.scores(features)
-        return logits.float()
+        return Scores(self.scores(features).float())

@@ -85,26 +85,8 @@ class Published(Classifier):
         return Scores(self.score(maps.flatten(1)).float())
 
 
-class Drawn(Classifier):
-    """The lecture's toy; clips of the task's length, frames of any size."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.length = task.context
-        self.net = Toy("early", task.context, task.channels, len(task.classes))
-
-    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
-        """See `Classifier.forward`.
-
-        Raises:
-            UserError: another T than the one it was built for.
-        """
-        check_length("early_fusion", clip, self.length)
-        return Scores(self.net(clip))
-
-
 def build(config: Config, task: Task) -> Classifier:
     """An `EarlyFusion`, the paper's or the toy, for a task."""
     if config.variant == "paper":
         return Published(task)
-    return Drawn(task) if config.variant == "toy" else EarlyFusion(config, task)
+    return Toy("early", task) if config.variant == "toy" else EarlyFusion(config, task)

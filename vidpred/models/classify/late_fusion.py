@@ -139,20 +139,8 @@ class Published(Classifier):
         return Scores(self.score(maps.transpose(1, 2).flatten(1)).float())
 
 
-class Pooling(Classifier):
-    """The lecture's toy; clips of any length, frames of any size."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.net = Toy("late", task.context, task.channels, len(task.classes))
-
-    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
-        """See `Classifier.forward`."""
-        return Scores(self.net(clip))
-
-
 def build(config: Config, task: Task) -> Classifier:
     """A `LateFusion`, the paper's or the toy, for a task."""
     if config.variant == "paper":
         return Published(task)
-    return Pooling(task) if config.variant == "toy" else LateFusion(config, task)
+    return Toy("late", task) if config.variant == "toy" else LateFusion(config, task)

@@ -124,18 +124,6 @@ SPAN = 10
 """Frames that the last of the paper's kernels sees: four, then two by two, then two."""
 
 
-class Drawn(Classifier):
-    """The lecture's toy; clips of any length, frames of any size."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.net = Toy("slow", task.context, task.channels, len(task.classes))
-
-    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Scores:
-        """See `Classifier.forward`."""
-        return Scores(self.net(clip))
-
-
 def build(config: Config, task: Task) -> Classifier:
     """A `SlowFusion`, the paper's or the toy, for a task.
 
@@ -144,4 +132,4 @@ def build(config: Config, task: Task) -> Classifier:
     """
     if config.variant == "paper":
         return Published(task)
-    return Drawn(task) if config.variant == "toy" else SlowFusion(config, task)
+    return Toy("slow", task) if config.variant == "toy" else SlowFusion(config, task)
