@@ -76,7 +76,9 @@ def test_what_is_done_to_labels_may_vary(params: Params) -> None:
     check_space(space, params.train, TASK)
     raw = params.model_dump(by_alias=True)
     raw["tune"]["models"] = {"conv2d": {"train": varied}}
-    with pytest.raises(ValidationError, match=r"tune\.models\.conv2d\.train\.label_smoothing is for task\.kind classify"):
+    with pytest.raises(
+        ValidationError, match=r"tune\.models\.conv2d\.train\.label_smoothing is for task\.kind classify"
+    ):
         Params.model_validate(raw)
 
 
