@@ -89,6 +89,7 @@ class Multiscale(Predictor):
         self.context = task.context
         self.residual = config.variant == "default"
         self.divisors = DIVISORS[config.scales]
+        self.multiple = self.divisors[0]  # of height and width, where a graph of any size is made of it
         inputs, outputs = task.context * task.channels, task.horizon * task.channels
         self.networks = nn.ModuleList()
         for stage in range(len(self.divisors)):

@@ -143,7 +143,7 @@ class Seq2seq(Predictor):
         state: State | None = None
         if past:
             together = self._encode(torch.stack(past).flatten(0, 1))[-1]
-            for seen in together.unflatten(0, (len(past), len(context))).unbind(0):
+            for seen in together.unflatten(0, (len(past), -1)).unbind(0):
                 state = self.reader.step(seen, state)
         predicted = []
         for step in range(self.steps):
