@@ -31,7 +31,8 @@ from vidpred.data.shards import Shards
 from vidpred.data.split import make_split, write_groups, write_split
 from vidpred.data.transcode import transcode
 from vidpred.errors import UserError
-from vidpred.evaluation.classify import MAJORITY, evaluate_classes
+from vidpred.evaluation.classes import MAJORITY
+from vidpred.evaluation.classify import evaluate_classes
 from vidpred.leaderboard.sources import code_digest
 from vidpred.models import zoo
 from vidpred.training.data import read_data
@@ -46,7 +47,7 @@ Set = Literal["moving_shapes", "still_shapes"]
 STEPS = 2000
 CHANCE = 1 / 8
 """Of the eight motions; of the shapes none is asked for."""
-SAME = {"left_right": {}, "upside_down": {}, "transpose": {}, "reverse": {}}
+SAME: dict[str, dict[str, str]] = {"left_right": {}, "upside_down": {}, "transpose": {}, "reverse": {}}
 """Of the still shapes none becomes another one, however it is turned."""
 
 

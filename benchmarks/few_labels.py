@@ -135,7 +135,7 @@ def compare(name: str, setting: Setting) -> Row:
     begin = trained(name, of_predictor, params, setting, begin=None) / "model"
     right: dict[str, list[np.ndarray]] = {"scratch": [], "pretrained": []}
     init: dict[str, Any] = {}
-    groups = clips = None
+    groups, clips = np.empty(0), 0
     for seed in range(setting.seeds):
         for way, start in (("scratch", None), ("pretrained", begin)):
             params = setting.params(
@@ -144,7 +144,7 @@ def compare(name: str, setting: Setting) -> Row:
             log.info("%s: %s, seed %d", name, way, seed)
             folder = trained(name, of_classifier, params, setting, begin=start)
             videos = judged(folder, params, setting)
-            groups, clips = videos["group"], len(setting.data(params).train)
+            groups, clips = videos["group"].to_numpy(), len(setting.data(params).train)
             right[way].append(videos["top1"].to_numpy())
             if start is not None:
                 init = json.loads((folder / "model" / "model.json").read_text())["training"]["init"]

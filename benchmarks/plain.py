@@ -40,7 +40,7 @@ class ConvLSTM(nn.Module):
     def __init__(self, config: convlstm.Config, task: Task) -> None:
         super().__init__()
         inputs = task.channels * config.fold**2
-        self.fold, self.horizon = config.fold, task.horizon
+        self.fold, self.horizon, self.filters = config.fold, task.horizon, config.filters
         self.cells = nn.ModuleList(
             ConvLSTMCell(config.filters if layer else inputs, config.filters, config.kernel)
             for layer in range(config.layers)
@@ -49,10 +49,9 @@ class ConvLSTM(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         batch, length, channels, height, width = frames.shape
-        states: list[tuple[Tensor, Tensor]] = []
-        for cell in self.cells:
-            zeros = torch.zeros(batch, cell.hidden, height // self.fold, width // self.fold)
-            states.append((zeros, zeros))
+        zeros = torch.zeros(batch, self.filters, height // self.fold, width // self.fold)
+        states = [(zeros, zeros) for _ in self.cells]
+        x = zeros
         for t in range(length):
             x = F.pixel_unshuffle(4 * (frames[:, t] - 0.5), self.fold)
             for layer, cell in enumerate(self.cells):

@@ -35,8 +35,8 @@ def make_app(model: Path) -> FastAPI:
         with tempfile.TemporaryDirectory() as folder:
             path, out = Path(folder) / "in.gif", Path(folder) / "out.gif"
             path.write_bytes(file.file.read())
-            size = {"height": predictor.task.height, "width": predictor.task.width}
-            clip = media.decode(path, **size, ffmpeg=any_ffmpeg(), fps=fps)
+            height, width = predictor.task.height, predictor.task.width
+            clip = media.decode(path, height=height, width=width, ffmpeg=any_ffmpeg(), fps=fps)
             with one_at_a_time:
                 following = predictor.predict(clip, frames)
             write_gif(out, following, fps)

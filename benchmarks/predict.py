@@ -119,11 +119,11 @@ def plain(setting: Setting) -> list[Row]:
         raise UserError("the network by hand gives other frames: the benchmark is void")
 
     def singly(_: Path) -> None:
-        for _ in range(setting.predictions):
+        for _time in range(setting.predictions):
             predictor.predict(frames, 1)
 
     def hand(_: Path) -> None:
-        for _ in range(setting.predictions):
+        for _time in range(setting.predictions):
             by_hand(frames)
 
     def together(_: Path) -> None:

@@ -81,8 +81,7 @@ def running(*command: str) -> Iterator[Running]:
     Raises:
         UserError: it does not start.
     """
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    process = subprocess.Popen([sys.executable, *command], text=True, **streams)
+    process = subprocess.Popen([sys.executable, *command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     with process:
         try:
             assert process.stdout is not None
@@ -113,7 +112,6 @@ def measure(setting: Setting) -> list[Row]:
         setting.folder / "gifs", 16, frames=8, height=160, width=210
     )  # fmt: skip
     bodies = [form(path.read_bytes(), frames=_FRAMES) for path in paths]
-    rows = []
     with running(*OURS, str(model)) as server:
         ours, our_cost, rows = _loaded(server, bodies, setting)
         rows += _overloaded(server, bodies, setting, ours)

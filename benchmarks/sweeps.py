@@ -117,7 +117,7 @@ def alone(folder: Path, number: int) -> dict[str, Any]:
     """One trial by hand; the seconds that it took, without Python's start and imports."""
     params = load_params(folder / "params.yaml")
     task = task_of(Shards(folder / "shards"), params.task)
-    point = planned(params, task, name="bench", storage=folder).suggester
+    point = planned(params, task, name="bench", storage=folder, best=folder / "best.yaml").suggester
     points = [point.suggest(i) for i in range(number + 1)]
     trial = Trial(shards=folder / "shards", split=folder / "split", params=params)
     began = time.monotonic()
@@ -133,7 +133,7 @@ def main() -> None:
         told = alone(folder, int(sys.argv[3]))
     else:
         if what == "trivial":
-            sweeps.Trial = Trivial  # type: ignore[assignment,misc]  # the sweep around it is the real one
+            sweeps.Trial = Trivial  # type: ignore[assignment,attr-defined]  # the sweep around it is the real one
         told = run(folder)
     Console(soft_wrap=True).print(json.dumps(told), highlight=False, markup=False)
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def memory(setting: Setting) -> list[Row]:
             grace_steps=20,
         )
         held: dict[int, int] = {}
-        _run("sweep", str(project), watch=lambda pid, at=project / "shards", held=held: _note(at, held, pid))
+        _run("sweep", str(project), watch=partial(_note, project / "shards", held))
         most[mb] = sorted(held.values())
         log.info("  with %d MB of shards %s MiB", mb, ", ".join(f"{one / 2**20:.0f}" for one in most[mb]))
     if not all(most.values()):
