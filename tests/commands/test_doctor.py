@@ -121,3 +121,24 @@ def test_remotes_are_listed_without_their_passwords(project: Path, capsys: pytes
     examine()
     found = lines(capsys)
     assert found["DVC remote"] == "ok team: https://host/data (default)"
+
+
+def test_addresses_of_remotes_may_hold_percent_signs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / ".dvc").mkdir()
+    (project / ".dvc/config").write_text(
+        "[core]\n    remote = team\n['remote \"team\"']\n    url = azure://box/of%20ours\n"
+    )
+    examine()
+    assert lines(capsys)["DVC remote"] == "ok team: azure://box/of%20ours (default)"
+
+
+@pytest.mark.parametrize(("file", "what"), [(".dvc/config", "DVC remote"), ("data/shards/meta.json", "shards")])
+def test_a_damaged_file_is_a_line_that_names_it(
+    project: Path, capsys: pytest.CaptureFixture[str], file: str, what: str
+) -> None:
+    (project / file).parent.mkdir(parents=True)
+    (project / file).write_text("[core")
+    assert examine() == 1
+    told = lines(capsys)[what]
+    assert told.startswith("fail ")
+    assert file.rpartition("/")[0] in told

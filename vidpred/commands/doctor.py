@@ -49,7 +49,11 @@ def _findings(name: str, check: Callable[[Path | None], Iterator[Finding]], root
     except UserError as error:
         yield Finding("fail", name, str(error))
     except (ImportError, OSError) as error:
-        yield Finding("fail", name, f"{type(error).__name__}: {' '.join(str(error).split())}")
+        yield Finding("fail", name, f"{type(error).__name__}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _project(root: Path | None) -> Iterator[Finding]:
@@ -136,9 +140,9 @@ def _shards(root: Path | None) -> Iterator[Finding]:
     folder = root / "data/shards" if root else None
     if folder is None or not (folder / "meta.json").is_file():
         return
-    from vidpred.data.shards import Shards
+    from vidpred.commands.data import opened
 
-    shards = Shards(folder)
+    shards, _ = opened(folder)
     small = sum(file.stat().st_size for file in folder.glob("*.npy")) <= HASHED_BYTES
     if small:
         shards.verify()
@@ -259,8 +263,12 @@ def _dvc(root: Path | None) -> Iterator[Finding]:
         )
     if root is None:
         return
-    config = configparser.ConfigParser()
-    config.read([root / ".dvc/config", root / ".dvc/config.local"])
+    config = configparser.ConfigParser(interpolation=None)  # addresses hold percent signs
+    try:
+        config.read([root / ".dvc/config", root / ".dvc/config.local"])
+    except configparser.Error as error:
+        yield Finding("fail", "DVC remote", f"{_line(error)}: mend that file")
+        return
     remotes = {
         match[1]: config[section].get("url", "") for section in config.sections() if (match := _REMOTE.match(section))
     }
