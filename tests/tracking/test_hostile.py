@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save, save_file
 
 from tests.tracking.conftest import Project
 from vidpred import workspace
+from vidpred.commands.serve import default_models
 from vidpred.data.encode import write_gif
 from vidpred.errors import UserError
 from vidpred.models.files import load_model
@@ -257,6 +258,19 @@ def test_predict_and_pull_ignore(spoilt: Callable[..., Any], clip: Path, tmp_pat
                 path for path in folder.rglob("*") if path.suffix in (".py", ".pkl", ".pt") or path.is_symlink()
             ]
             assert load_model(folder)[1]["name"] == "conv2d"
+
+
+def test_serve_does_not_pass_over_a_damaged_champion(
+    spoilt: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "checkout"
+    (project / "models/trained").mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (project / name).write_text("")
+    monkeypatch.chdir(project)
+    assert default_models() == (CHAMPION,)
+    with spoilt(flipped_byte), pytest.raises(UserError, match="damaged"):
+        default_models()
 
 
 def test_gate_neither_runs_nor_trusts_the_champions_files(spoilt: Callable[..., Any], project: Project) -> None:

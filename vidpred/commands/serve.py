@@ -98,16 +98,16 @@ def default_models() -> tuple[str, ...]:
     """The champions, this project's task first; where there is none yet, what was trained here.
 
     Raises:
-        UserError: there is neither, or the registry does not answer.
+        UserError: there is neither, the registry does not answer, or this project's champion is damaged.
     """
-    from vidpred.tracking.download import download
+    from vidpred.tracking.download import download, resolve
     from vidpred.tracking.meant import TRAINED
     from vidpred.tracking.store import StoreError
     from vidpred.workspace import find_root
 
     first, *others = _champions()
     try:
-        download(first)
+        resolve(first)
     except StoreError as error:  # it may have a champion: another model must not take its place unseen
         raise StoreError(f"{error}; `vidpred serve {TRAINED}` serves what was trained here") from None
     except UserError as error:
@@ -119,6 +119,7 @@ def default_models() -> tuple[str, ...]:
             raise
         log.warning("%s: serving %s; start again once there is a champion", error, TRAINED)
         return (str(trained),)
+    download(first)  # one that is damaged is not passed over
     return (first, *(other for other in others if _is_there(other)))
 
 
@@ -136,11 +137,17 @@ def _champions() -> tuple[str, ...]:
 
 
 def _is_there(model: str) -> bool:
-    from vidpred.tracking.download import download
+    """Whether there is a champion of the other task that can be had; without one the page does its own."""
+    from vidpred.tracking.download import download, resolve
 
     try:
-        download(model)
+        resolve(model)
     except UserError:
+        return False
+    try:
+        download(model)
+    except UserError as error:
+        log.warning("left out: %s", error)
         return False
     return True
 

@@ -173,7 +173,7 @@ def _find(client: MlflowClient, model: str) -> Found:
         return Found(str(client.get_model_version_download_uri(name, version)), name, str(version))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise UserError(f"{model} cannot be looked up in {where}: {store.reason(error)}") from None
+            raise store.StoreError(f"{model} cannot be looked up in {where}: {store.reason(error)}") from None
         raise UserError(f"{model} is not in {where}: {meant.in_registry(client, _MODELS_URI.match(model))}") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import resource
 from base64 import b64decode
 from pathlib import Path
 
@@ -147,6 +148,19 @@ def test_nothing_of_an_upload_stays(client: httpx.Client, cat: bytes, scratch: P
         for kind in ("gif", "mp4", "json"):
             client.post("/api/predict", files=upload(data), data={"format": kind})
     assert list(scratch.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(client: httpx.Client, cat: bytes, scratch: Path) -> None:
+    large = cat + bytes(200_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file may grow beyond, as on a full disk
+    try:
+        answer = client.post("/api/predict", files=upload(large))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unable")
+    assert list(scratch.iterdir()) == []
+    assert client.post("/api/predict", files=upload(large)).status_code == 200
 
 
 def test_what_shows_through_is_what_it_was_in_training(make: Make, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_an_address_for_others_gets_a_token_of_its_own(model: Path) -> None:
         assert client.get("/", params={"token": token}).status_code == 303
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]"), ("127.0.0.2", "127.0.0.2")],
+)
+def test_the_address_that_is_told_is_the_one_that_it_listens_on(settings: Settings, host: str, told: str) -> None:
+    (line,) = run.greeting(replace(settings, host=host, port=8000), made=False)
+    assert f"http://{told}:8000/" in line
+
+
 def test_what_is_wrong_is_told_in_a_line(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from vidpred.cli import main; main()", "serve", "nowhere", "--port", "0"]
     env = os.environ | {"TMPDIR": str(tmp_path)}

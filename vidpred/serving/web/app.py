@@ -96,8 +96,9 @@ def _explain(app: FastAPI) -> None:
         )
         return Refusal(422, "invalid", "; ".join(told)[:1000]).response()
 
+    @app.exception_handler(OSError)
     @app.exception_handler(UserError)
-    async def unable(_: Request, error: UserError) -> Response:
+    async def unable(_: Request, error: OSError | UserError) -> Response:
         log.error("%s", error)  # a full disk or the like: it may name folders of this machine
         return Refusal(503, "unable", "the server cannot do this just now: its log says why").response()
 

@@ -63,16 +63,20 @@ def look_of(info: Mapping[str, Any], task: Task, limits: Limits) -> Look:
 
 
 def keep(data: bytes | memoryview, path: Path) -> Path:
-    """Writes an upload, under a name that its content decides; gives that name."""
-    path.write_bytes(data)
-    return named(path)
+    """Writes an upload, under the suffix that its content tells: its own name has no say in how it is read.
 
+    Returns:
+        The path with that suffix.
 
-def named(path: Path) -> Path:
-    """An upload under the suffix that its content tells: its own name has no say in how it is read."""
-    found = path.with_suffix(".gif" if is_gif(path) else ".video")
-    path.rename(found)
-    return found
+    Raises:
+        OSError: the disk is full or the like; nothing is left then.
+    """
+    try:
+        path.write_bytes(data)
+        return path.rename(path.with_suffix(".gif" if is_gif(path) else ".video"))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def read(wanted: Sequence[Wanted], *, scratch: Path, timeout_seconds: float) -> list[Read | Exception]:

@@ -48,7 +48,7 @@ def serve(settings: Settings) -> None:
             limit_concurrency=_CONNECTIONS,
             ws="none",
         )
-        for line in _greeting(settings, made=made):
+        for line in greeting(settings, made=made):
             log.info("%s", line)
         # uvicorn raises the signal that stopped it again when all is done, which would make a failure of it
         for one in (signal.SIGTERM, signal.SIGINT):
@@ -72,9 +72,10 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _greeting(settings: Settings, *, made: bool) -> list[str]:
-    host = "127.0.0.1" if settings.loopback else settings.host
-    shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+def greeting(settings: Settings, *, made: bool) -> list[str]:
+    """What is said of a server that listens: where people reach it, and what it wants of them."""
+    host = settings.host.strip("[]")
+    shown = socket.gethostname() if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{settings.port}/"
     if made:
         return [
