@@ -199,6 +199,15 @@ def test_early_stopping_saves_what_stopped_trials_did_not_train() -> None:
     assert told.loc[0, ["cpu_seconds", "cpu_seconds_saved", "restarts"]].tolist() == [130, 80, 1]
 
 
+def test_the_seconds_saved_are_of_each_trials_own_steps() -> None:
+    trials = a_sweep(2, ("warpmix",))
+    trials["status"], trials["step"], trials["steps"] = ["finished", "stopped"], [90, 50], [90, 200]
+    costs = pd.DataFrame({"trial": [0, 1], "cpu_seconds": [90.0, 40.0], "gpu_seconds": [0.0, 0.0], "restarts": [0, 0]})
+    assert saved_table(trials, 90).loc[0, "steps_saved"] == 150
+    for table in (trials, trials_table(tried(trials, PARAMS))):  # as tune leaves them, and as the report reads them
+        assert costs_table(table, costs, 90).loc[0, "cpu_seconds_saved"] == 120
+
+
 def test_no_trial_of_the_front_is_beaten_in_both() -> None:
     sweep = tried(a_sweep(60), PARAMS)
     numbers = front(sweep, "operations")

@@ -72,10 +72,10 @@ def write_costs(trials: pd.DataFrame, costs: pd.DataFrame, steps: int, path: Pat
 
 
 def _with_saved(trials: pd.DataFrame, costs: pd.DataFrame, steps: int) -> pd.DataFrame:
-    rows = trials[["trial", "model", "status", "step"]].merge(costs, on="trial", how="left")
-    missing = (
-        ((steps - rows["step"]) / rows["step"].clip(lower=1)).clip(lower=0).where(rows["status"] == "stopped", 0.0)
-    )
+    rows = trials[["trial", "model", "status", "step"]].assign(whole=whole_steps(trials, steps))
+    rows = rows.merge(costs, on="trial", how="left")
+    left = (rows["whole"] - rows["step"]) / rows["step"].clip(lower=1)
+    missing = left.clip(lower=0).where(rows["status"] == "stopped", 0.0)
     for kind in ("cpu", "gpu"):
         rows[f"{kind}_seconds"] = rows[f"{kind}_seconds"].astype(float).fillna(0.0)
         rows[f"{kind}_seconds_saved"] = rows[f"{kind}_seconds"] * missing

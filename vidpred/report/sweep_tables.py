@@ -19,7 +19,8 @@ OBJECTIVES = {"operations": "multiply-adds of a predicted frame", "latency_ms": 
 
 
 def trials_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial, best first, those without a result last, with a column for every setting."""
+    """A row a trial, best first, those without a result last, with a column for every setting; `steps` is what a trial
+    would have made, where they differ in that."""
     rest = tried.trials.index.difference(tried.ranked.index)
     rows = tried.trials.loc[[*tried.ranked.index, *rest]]
     figures = [
@@ -27,7 +28,7 @@ def trials_table(tried: Tried) -> pd.DataFrame:
         for name in ("perceptual_distance", "val_gain", "val_top1", "val_psnr_db", "loss", "parameters", *OBJECTIVES)
         if name in rows and rows[name].notna().any()
     ]
-    table = rows[["model", "status", "step", *figures]].copy()
+    table = rows[["model", "status", "step", *["steps"] * tried.by_share, *figures]].copy()
     for name in figures:
         table[name] = [float(f"{v:.5g}") if pd.notna(v) else v for v in table[name]]
     for name in ("parameters", "operations"):
