@@ -160,3 +160,9 @@ def test_what_the_model_looks_for_is_on_the_page_where_it_was_drawn(project: Pat
     assert "What it looks for" in page
     assert "mean flow" in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+    write_class_report(
+        inputs, project / "small.html", title="Actions", looks_folder=project / "looks", most=len(page) - 1
+    )
+    small = (project / "small.html").read_text()
+    assert len(small) < len(page)
+    assert "they lie in <code>looks/</code> beside it" in small

@@ -11,12 +11,19 @@ from vidpred.report import charts
 from vidpred.report.common import data_uri, draw, shared
 from vidpred.report.inputs import ClassInputs, read_json
 from vidpred.report.looks import looks
+from vidpred.report.shed import MOST_BYTES
 from vidpred.report.words import share
 from vidpred.training.figures import interval_of, verdict
 from vidpred.workspace import atomic
 
+_LEFT_OUT = Markup(
+    "<p>These pictures would make the page too large to mail: they lie in <code>{}/</code> beside it.</p>"
+)
 
-def write_class_report(inputs: ClassInputs, path: Path, *, title: str, looks_folder: Path | None = None) -> None:
+
+def write_class_report(
+    inputs: ClassInputs, path: Path, *, title: str, looks_folder: Path | None = None, most: int = MOST_BYTES
+) -> None:
     """Writes the page, which holds its style, charts and pictures itself.
 
     Args:
@@ -24,10 +31,14 @@ def write_class_report(inputs: ClassInputs, path: Path, *, title: str, looks_fol
         path: Of the page.
         title: Its heading.
         looks_folder: Of `vidpred.visualize`: what the model looks for; None: the page has no such part.
+        most: Bytes of the page; where these pictures would make it larger, a line says where they are.
     """
     content = _content(inputs) | {"looks": _looks(looks_folder) if looks_folder is not None else Markup()}
+    page = draw("classes.html", content, title=title)
+    if looks_folder is not None and len(page.encode()) > most:
+        page = draw("classes.html", content | {"looks": _LEFT_OUT.format(looks_folder.name)}, title=title)
     with atomic(path) as part:
-        part.write_text(draw("classes.html", content, title=title), encoding="utf-8")
+        part.write_text(page, encoding="utf-8")
 
 
 def _content(inputs: ClassInputs) -> dict[str, Any]:
