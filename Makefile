@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PORT ?= 5000
 
-# A virtual environment holds absolute paths: that of a project that was moved or copied is of no use, and is made anew.
-$(shell made=$$(cat $(INSTALLED) 2>/dev/null); [ -z "$$made" ] || [ "$$made" -ef '$(CURDIR)' ] || rm -rf $(VENV))
+# A virtual environment holds absolute paths: that of a project that was moved or copied is of no use, and is made anew
+# where one is needed.
+MOVED := $(shell made=$$(cat $(INSTALLED) 2>/dev/null); [ -z "$$made" ] || [ "$$made" -ef '$(CURDIR)' ] || echo .moved)
 
 # TORCH=cpu takes PyTorch's builds without CUDA, which are a tenth of the size, from its public index.
 ifeq ($(TORCH),cpu)
@@ -30,9 +31,9 @@ help: ## what can be made
 setup: $(INSTALLED) ## the virtual environment with exactly the versions of requirements.lock; TORCH=cpu: PyTorch without CUDA
 
 # The stamp is made last: a set-up that was interrupted is done again.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml $(MOVED)
 	@set -eu; \
-	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	if [ -n '$(MOVED)' ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	  python='$(PYTHON)'; \
 	  if [ -z "$$python" ]; then \
 	    for candidate in $(PYTHONS); do \
@@ -52,6 +53,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EXTRA_INDEX) -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo '$(CURDIR)' >$@
+
+.moved: ;
 
 # DVC restores what `register` told, not the registry: in a fresh clone it may lack the model.
 REGISTERED := PATH="$(CURDIR)/$(BIN):$$PATH"; vidpred register --if-missing >/dev/null; code=$$?; vidpred summary && exit $$code

@@ -92,8 +92,14 @@ def test_a_virtual_environment_of_a_project_that_was_moved_is_made_anew(bare: Pa
     (bare / ".venv/.installed").write_text(f"{bare}\n")
     assert "Nothing to be done" in make(bare, "setup").stdout
     moved = bare.rename(f"{bare} moved")
+    assert make(moved, "help").returncode == 0
     assert make(moved, "setup", "PYTHON=/none").returncode != 0
-    assert not (moved / ".venv").exists()
+    assert (moved / ".venv/bin/python").exists()  # what cannot be made anew is left alone, such as seen from a container
+    python = script(moved / "python", f'echo "$@" >> "{moved}/calls"')
+    assert make(moved, "setup", f"PYTHON={python}").returncode == 0
+    assert "-m venv --clear .venv" in (moved / "calls").read_text()
+    assert (moved / ".venv/.installed").read_text() == f"{moved}\n"
+    assert "Nothing to be done" in make(moved, "setup").stdout
 
 
 def test_torch_is_cpu_or_left_out(bare: Path) -> None:
