@@ -94,7 +94,7 @@ def test_a_virtual_environment_of_a_project_that_was_moved_is_made_anew(bare: Pa
     moved = bare.rename(f"{bare} moved")
     assert make(moved, "help").returncode == 0
     assert make(moved, "setup", "PYTHON=/none").returncode != 0
-    assert (moved / ".venv/bin/python").exists()  # what cannot be made anew is left alone, such as seen from a container
+    assert (moved / ".venv/bin/python").exists()  # what cannot be made anew stays: seen from a container
     python = script(moved / "python", f'echo "$@" >> "{moved}/calls"')
     assert make(moved, "setup", f"PYTHON={python}").returncode == 0
     assert "-m venv --clear .venv" in (moved / "calls").read_text()

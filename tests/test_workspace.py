@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vidpred import workspace
+from vidpred.errors import UserError
+from vidpred.tracking import store
+from vidpred.tracking.download import download
 from vidpred.workspace import cores, stage_key
 
 
@@ -41,3 +45,20 @@ def test_a_larger_budget_finds_the_same_sweep_and_a_changed_space_does_not(tmp_p
     before = key()
     (tmp_path / "code.py").write_text("changed = 1")
     assert key() != before
+
+
+def test_a_home_that_cannot_be_made_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("VIDPRED_HOME", str(tmp_path / "file/runs"))
+    for ask in (
+        workspace.home,
+        workspace.home_or_none,
+        store.tracking_uri,
+        lambda: download("models:/vidpred@champion"),
+    ):
+        with pytest.raises(UserError, match=r"runs cannot be made .*: set VIDPRED_HOME to a folder that you may write"):
+            ask()
+    monkeypatch.delenv("VIDPRED_HOME")
+    monkeypatch.chdir(tmp_path)
+    assert workspace.home_or_none() is None

@@ -47,14 +47,33 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def home(root: Path | None = None) -> Path:
-    """`VIDPRED_HOME`, made if missing; from a queue's clone the one of the main checkout."""
+    """`VIDPRED_HOME`, made if missing; from a queue's clone the one of the main checkout.
+
+    Raises:
+        UserError: it is not set and this is not inside a project, or it cannot be made.
+    """
     chosen = os.environ.get("VIDPRED_HOME")
     if chosen:
         folder = Path(chosen).expanduser().resolve()
     else:
         folder = main_checkout((root or find_root()).resolve()) / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}): set VIDPRED_HOME to a folder that you may write"
+        ) from None
     return folder
+
+
+def home_or_none() -> Path | None:
+    """`home`; None where `VIDPRED_HOME` is not set and this is not inside a project."""
+    if not os.environ.get("VIDPRED_HOME"):
+        try:
+            find_root()
+        except UserError:
+            return None
+    return home()
 
 
 def main_checkout(project: Path) -> Path:

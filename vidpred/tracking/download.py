@@ -237,7 +237,7 @@ def check_info(folder: Path, model: str) -> dict[str, Any]:
 
 def _cache() -> Path:
     """In `VIDPRED_HOME`; outside a project in the user's cache."""
-    try:
-        return workspace.home() / "downloads"
-    except UserError:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidpred" / "downloads"
+    folder = workspace.home_or_none()
+    if folder is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidpred"
+    return folder / "downloads"

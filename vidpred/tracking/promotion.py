@@ -140,9 +140,8 @@ def _usable(client: MlflowClient) -> Callable[[ModelVersion], None]:
 @contextmanager
 def alone() -> Iterator[None]:
     """Keeps others on this machine from moving aliases meanwhile; outside a project there is no lock for it."""
-    try:
-        home = workspace.home()
-    except UserError:
+    home = workspace.home_or_none()
+    if home is None:
         yield
         return
     with workspace.locked(home / "register"):

@@ -96,13 +96,13 @@ def follow() -> str:
 
 
 def _home() -> Path:
-    try:
-        return workspace.home()
-    except UserError:
+    folder = workspace.home_or_none()
+    if folder is None:
         raise UserError(
             f"no registry is known in {Path.cwd()}: cd into the project that has it, or set MLFLOW_TRACKING_URI to a "
             "server, or VIDPRED_HOME to a project's runs/"
-        ) from None
+        )
+    return folder
 
 
 def set_defaults(*, patience_seconds: int = 5) -> None:
