@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_work_that_a_process_holds_is_left_alone(home: Path) -> None:
             process.kill()
     assert (held / "work").exists()
     assert not (home / "tune/0123456789abcdef").exists()
+
+
+def test_work_that_begins_while_it_asks_is_left_alone(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+
+        def agreed(_question: str) -> bool:
+            stack.enter_context(workspace.locked(home / "train/0123456789abcdef"))
+            return True
+
+        monkeypatch.setattr(typer, "confirm", agreed)
+        clean_home(dry_run=False, yes=False)
+        assert (home / "train/0123456789abcdef/work").exists()
+        assert not (home / "tune/0123456789abcdef").exists()
+    assert "0123456789abcdef is in use now: left alone" in capsys.readouterr().out
+
+
+def test_a_leaderboard_whose_record_is_damaged_is_left_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    board = home / "leaderboard/lists/of-these/board.json"
+    board.parent.mkdir(parents=True)
+    board.write_text('{"entries": [')
+    (home / "leaderboard/runs/kept").mkdir(parents=True)
+    os.utime(home / "leaderboard/runs/kept", (0, 0))
+    clean_home(dry_run=False, yes=True)
+    assert (home / "leaderboard/runs/kept").exists()
+    assert "leaderboard/ is left alone" in capsys.readouterr().out
 
 
 def test_what_jobs_were_brought_or_left_goes_once_nobody_uses_it(home: Path) -> None:

@@ -64,12 +64,18 @@ def clean_home(*, dry_run: bool, yes: bool) -> None:
     if not yes and not typer.confirm(f"Delete these {total}?"):
         console.print("nothing is deleted")
         return
-    for path in (path for one in found for path in one.paths):
-        try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"{path} cannot be deleted ({error.strerror}): check whose it is") from None
-    console.print(f"freed {total}")
+    freed = 0
+    for one in found:
+        if any(map(in_use, one.paths)):  # since it was looked at
+            console.print(f"{one.paths[0]} is in use now: left alone", markup=False, soft_wrap=True)
+            continue
+        for path in one.paths:
+            try:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UserError(f"{path} cannot be deleted ({error.strerror}): check whose it is") from None
+        freed += one.size
+    console.print(f"freed {readable(freed)}")
 
 
 def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable]:
@@ -91,7 +97,7 @@ def removables(root: Path, folder: Path, console: Console) -> Iterator[Removable
         for path in entries:
             if path.name != current and not in_use(path):
                 yield Removable([path], f"{below}/{path.name}: {what}", size_of(path))
-    yield from _leaderboard(folder / "leaderboard")
+    yield from _leaderboard(folder / "leaderboard", console)
     for path in sorted(folder.glob("leave_one_out/*"), key=lambda path: path.stat().st_mtime)[:-1]:
         if not any(in_use(inner) for inner in path.iterdir() if inner.is_dir()):
             what = f"leave_one_out/{path.name}: not of the last vidpred leave-one-out"
@@ -128,13 +134,17 @@ def _used(path: Path) -> float:
     return (note if note.is_file() else path).stat().st_mtime
 
 
-def _leaderboard(folder: Path) -> Iterator[Removable]:
+def _leaderboard(folder: Path, console: Console) -> Iterator[Removable]:
     """Trainings and scores that no leaderboard shows, such as those of a model that has been edited since."""
     shown: set[str] = set()
     for path in [*folder.glob("lists/*/board.json"), *folder.glob("lists/*/submitted/*.json")]:
-        state = json.loads(path.read_text())
-        for entry in state.get("entries", [state]):
-            shown |= {member["score"] for member in entry["members"]} | set(entry["runs"])
+        try:
+            state = json.loads(path.read_text())
+            for entry in state.get("entries", [state]):
+                shown |= {member["score"] for member in entry["members"]} | set(entry["runs"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            console.print(f"leaderboard/ is left alone: {path} is damaged", markup=False, soft_wrap=True)
+            return
     for path in [*sorted(folder.glob("runs/*")), *sorted(folder.glob("scores/*"))]:
         fresh = time.time() - path.stat().st_mtime < FRESH_SECONDS
         if path.name not in shown and not fresh and not in_use(path):
