@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import vidpred
 from tests.serving.clips import transparent
 from vidpred.cli import app
-from vidpred.data.encode import write_gif
+from vidpred.data.encode import write_gif, write_video
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.files import save_model
@@ -113,8 +116,10 @@ def test_the_command_tells_each_clip_and_stops_at_none(model: Path, clip: Path, 
     ("arguments", "said"),
     [
         (["{model}", "{clip}", "--device", "gpu"], "torch has no device gpu here: take auto or cpu"),
+        ([], "no clips: name GIFs, videos or folders of them, or give --files-from"),
         (["nosuchmodel", "{clip}"], "nosuchmodel: no such model folder, GIF or video"),
-        (["{model}", "{folder}"], "is a folder: name its clips, such as"),
+        (["{model}", "{clip}", "-", "--files-from", "-"], "standard input (-) can be read once only"),
+        (["{model}", "{clip}", "-o", "all.srt", "--localise", "none"], "a table of classes, -o classes.csv"),
         (["{model}", "{clip}", "--truth", "{truth}"], "has no true segments of {clip}: it names other.mp4"),
     ],
 )
@@ -135,3 +140,82 @@ def test_a_model_that_predicts_is_refused(tmp_path: Path) -> None:
         ClipClassifier.load(tmp_path, device="cpu")
     done = CliRunner().invoke(app, ["classify", str(tmp_path)])
     assert "name a GIF or video" in str(done.exception)
+
+
+def folder_of(folder: Path, clip: Path) -> Path:
+    """Three clips that can be used, and three files that cannot."""
+    (folder / "clips/more").mkdir(parents=True)
+    (folder / "clips/a.gif").write_bytes(clip.read_bytes())
+    frames = np.random.default_rng(1).integers(0, 255, (30, 40, 40, 3), np.uint8)
+    write_video(folder / "clips/more/b.mp4", frames, 10)
+    write_gif(folder / "clips/more/long.gif", frames.repeat(3, axis=0)[:80], 10)
+    write_gif(folder / "clips/short.gif", frames[:5], 10)
+    (folder / "clips/broken.gif").write_bytes(b"GIF89a")
+    Image.fromarray(frames[0]).save(folder / "picture.png")
+    return folder / "clips"
+
+
+def test_a_folder_gives_a_table_of_all_and_what_cannot_be_used_stops_none(
+    model: Path, clip: Path, tmp_path: Path
+) -> None:
+    clips, table = folder_of(tmp_path, clip), tmp_path / "out/classes.csv"
+    asked = [str(model), str(clips), str(tmp_path / "*.png"), str(tmp_path / "none*.gif")]
+    done = CliRunner().invoke(app, ["classify", *asked, "-o", str(table), "--top", "2"])
+    assert done.exit_code == 1, done.output
+    for said in (
+        f"{tmp_path / 'none*.gif'}: no file matches it",
+        f"{clips / 'short.gif'} is too short: 5 frames at 10 per second, the model looks at 7 (4, 2 apart)",
+        f"{tmp_path / 'picture.png'}",
+        f"{clips / 'broken.gif'}: ",
+    ):
+        assert said in done.stderr
+    assert "3 of 7 clips done" in done.stderr
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split() == ["clip", "class", "sure"]
+    assert lines[0].split()[0] == str(clips / "a.gif")
+    assert lines[0].count(" %") == 2
+    assert len({line.index(" %") for line in lines[:2]}) == 1  # in columns
+    assert lines[2].startswith(f"{clips / 'more/long.gif'}: 0:08.0 long")  # of more than eight windows
+
+    found = pd.read_csv(table)
+    assert list(found.columns) == ["clip", "start", "end", "class", "score", "run", "sit", "walk"]
+    whole = found[found["start"].isna()].set_index("clip")
+    assert list(whole.index) == [str(clips / "a.gif"), str(clips / "more/b.mp4")]
+    ready = ClipClassifier.load(model, device="cpu")
+    for path in whole.index:
+        wanted = ready.scores(ready.read(Path(path)))
+        assert whole.loc[path, list(wanted)].to_dict() == pytest.approx(wanted, abs=1e-5)
+        assert whole.loc[path, "class"] == max(wanted, key=wanted.__getitem__)
+
+    done = CliRunner().invoke(app, ["classify", *asked[:2], "--json", "--localise", "none"])
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [Path(one["clip"]).name for one in told] == ["a.gif", "b.mp4", "long.gif"]
+    assert told[0]["scores"]["run"] == pytest.approx(whole.iloc[0]["run"], abs=1e-5)
+
+
+def test_a_clip_on_standard_input_and_a_list_of_paths(model: Path, clip: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["classify", str(model), "-"], input=clip.read_bytes())
+    assert (done.exit_code, done.stdout.partition(":")[0]) == (0, "standard input"), done.output
+    listed = b"\0".join([bytes(clip), bytes(tmp_path / "none.gif")])
+    done = CliRunner().invoke(app, ["classify", str(model), "--files-from", "-"], input=listed)
+    assert done.exit_code == 1
+    assert str(clip) in done.stdout
+    short = tmp_path / "short.gif"
+    write_gif(short, np.zeros((5, 40, 40, 3), np.uint8), 10)
+    done = CliRunner().invoke(app, ["classify", str(model), "-", "--localise", "sliding"], input=short.read_bytes())
+    assert done.exit_code == 1
+
+
+def test_the_model_of_the_project_is_taken_where_none_is_named(
+    model: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").touch()
+    Path("params.yaml").touch()
+    shutil.copytree(model, "models/trained")
+    Path("clips").mkdir()
+    shutil.copy(clip, "clips/one.gif")
+    for name in ("clips", "clips/*.gif", "clips/one.gif"):  # a folder without a model is one of clips
+        done = CliRunner().invoke(app, ["classify", name])
+        assert done.exit_code == 0, done.output
+        assert "clips/one.gif" in done.stdout

@@ -52,6 +52,14 @@ def model() -> ClipClassifier:
     return ClipClassifier(ByColour(), {"task": vars(TASK), "fps": float(FPS), "fit": "crop"})
 
 
+@pytest.fixture
+def known(tmp_path: Path) -> str:
+    """A folder that is taken for a model's."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/model.json").write_text("{}")
+    return str(tmp_path / "model")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`match.mp4`, 24 s: grey, and now and then one of the colours; and its truth."""
@@ -90,11 +98,11 @@ def test_what_happens_is_found_when_it_does(
 
 @pytest.mark.parametrize("way", ["sliding", "proposals"])
 def test_nothing_is_found_where_nothing_happens(
-    model: ClipClassifier, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+    model: ClipClassifier, known: str, tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_video(tmp_path / "grey.mp4", np.full((90, 16, 16, 3), 90, np.uint8), FPS)
     monkeypatch.setattr(ClipClassifier, "load", lambda *_, **__: model)
-    asked = ["classify", str(tmp_path), str(tmp_path / "grey.mp4"), "--localise", way]
+    asked = ["classify", known, str(tmp_path / "grey.mp4"), "--localise", way]
     done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert "0 segments" in done.stdout
@@ -121,10 +129,10 @@ def test_windows_across_parts_are_those_of_the_whole(model: ClipClassifier, fold
 
 
 def test_the_command_prints_draws_and_writes(
-    model: ClipClassifier, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ClipClassifier, known: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClipClassifier, "load", lambda *_, **__: model)
-    asked = [str(tmp_path), str(folder / "match.mp4"), "--threshold", "0.3", "--truth", str(folder / "truth.csv")]
+    asked = [known, str(folder / "match.mp4"), "--threshold", "0.3", "--truth", str(folder / "truth.csv")]
     done = CliRunner().invoke(app, ["classify", *asked, "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
@@ -155,25 +163,29 @@ def test_the_command_prints_draws_and_writes(
     first, last = (json.loads(line) for line in done.stdout.splitlines())
     assert [segment["class"] for segment in first["segments"]] == ["red", "green", "red", "blue"]
     assert last["tiou"]["0.5"]["map"] == 1
-    done = CliRunner().invoke(app, ["classify", str(tmp_path), str(folder / "match.mp4"), "--localise", "none"])
+    done = CliRunner().invoke(app, ["classify", known, str(folder / "match.mp4"), "--localise", "none"])
     assert done.stdout.startswith(f"{folder / 'match.mp4'}: ")
     assert "segments" not in done.stdout
 
 
 def test_what_is_asked_wrongly_is_told_before_any_work(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClipClassifier, "load", lambda *_, **__: pytest.fail("too late"))
-    video = str(folder / "match.mp4")
+    video, other = str(folder / "match.mp4"), tmp_path / "more/match.mp4"
+    other.parent.mkdir()
+    other.write_bytes(Path(video).read_bytes())
+    (listed := tmp_path / "listed.txt").write_text(video)
     for said, *options in (
         (r"written as .png, subtitles as .srt", "-o", "a.txt"),
-        ("one file for 2 videos: name a folder", "-o", "a.srt", video),
-        ("two videos are called match", "-o", "out", video),
-        ("two videos are called match", "-o", "all.json", video),
+        ("one file for 2 videos: name a folder", "-o", "a.srt", str(other)),
+        ("one file for what may be several videos: name a folder", "-o", "a.srt", "--files-from", str(listed)),
+        ("two videos are called match", "-o", "out", str(other)),
+        ("two videos are called match", "-o", "all.json", str(other)),
         ("leave one of them out", "-o", "a.srt", "--localise", "none"),
         ("cannot be read: No such file", "--truth", "none.csv"),
     ):
-        done = CliRunner().invoke(app, ["classify", str(tmp_path), video, *options])
+        done = CliRunner().invoke(app, ["classify", known, video, *options])
         assert isinstance(done.exception, UserError)
         assert said in str(done.exception)
 

@@ -10,7 +10,7 @@ over windows, evenly spaced over the clip, as in `evaluate`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,6 +42,11 @@ class Classified:
 
     probabilities: dict[str, float]
     """Of every class, the likeliest first; they add up to 1."""
+
+    @classmethod
+    def of(cls, scores: Mapping[str, float]) -> Classified:
+        """From the scores of classes in any order; of two alike the first."""
+        return cls(dict(sorted(scores.items(), key=lambda item: -item[1])))
 
     @property
     def name(self) -> str:
@@ -110,8 +115,7 @@ class ClipClassifier:
         check_frames(frames, self.task)
         if windows < 1:
             raise UserError(f"cannot score {windows} windows: ask for at least 1")
-        scores = self.scores(frames, windows=windows)
-        return Classified(dict(sorted(scores.items(), key=lambda item: -item[1])))
+        return Classified.of(self.scores(frames, windows=windows))
 
     def predict(self, frames: np.ndarray, steps: int, *, resize: bool = False) -> NoReturn:
         """What only a model that predicts does.
@@ -152,12 +156,35 @@ class ClipClassifier:
         """
         if len(frames) < self.span:
             raise UserError(f"{len(frames)} frames, and the model looks at {self.span}: give a longer clip")
-        starts = sorted({round(at) for at in np.linspace(0, len(frames) - self.span, windows)})
-        found = [
-            self.believed(np.stack([self.window(frames, at) for at in starts[first : first + AT_ONCE]]))
-            for first in range(0, len(starts), AT_ONCE)
+        (scores,) = self.scores_of([(frames, self.looked_at(len(frames), windows))])
+        return dict(zip(self.task.classes, scores.tolist(), strict=True))
+
+    def looked_at(self, length: int, windows: int) -> np.ndarray:
+        """Which frames of a clip each window holds: int64 (W, context), no rows where it is too short for one.
+
+        Args:
+            length: Frames of the clip.
+            windows: At the most, from the first frame to the last.
+        """
+        starts = sorted(
+            {round(at) for at in np.linspace(0, length - self.span, windows)} if length >= self.span else ()
+        )
+        found: np.ndarray = np.array(starts, np.int64)[:, None] + np.arange(0, self.span, self.task.interval)
+        return found
+
+    def scores_of(self, clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+        """What the model believes of each class, for several clips at once: float32 (classes,), in the task's order.
+
+        Args:
+            clips: uint8 (T, H, W, 3), and which of these frames each window holds, int64 (W, context), W at least 1.
+        """
+        every = [(frames, rows) for frames, windows in clips for rows in windows]
+        believed = [
+            self.believed(np.stack([frames[rows] for frames, rows in every[first : first + AT_ONCE]]))
+            for first in range(0, len(every), AT_ONCE)
         ]
-        return dict(zip(self.task.classes, np.concatenate(found).mean(axis=0).tolist(), strict=True))
+        ends = np.cumsum([len(windows) for _, windows in clips])[:-1]
+        return [part.mean(axis=0) for part in np.split(np.concatenate(believed), ends)] if clips else []
 
     def window(self, frames: np.ndarray, start: int) -> np.ndarray:
         """What the model looks at from a frame on: uint8 (context, H, W, 3), a view."""

@@ -1,4 +1,4 @@
-"""Clips that are to be predicted: read at the model's size, many at once, and told how far predictions of them are off.
+"""Clips for a model: read at its size, many at once, and told how far predictions of them are off.
 
 Files are untrusted, and read by `data.media` within its limits. Tiny ones share an ffmpeg, since starting one takes
 longer than reading them.
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from vidpred.data.scenes import nearest_ticks
 from vidpred.errors import UserError
 from vidpred.serving import looks
 from vidpred.serving.predictor import FramePredictor
+
+if TYPE_CHECKING:
+    from vidpred.serving.classify import ClipClassifier
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Job:
 
     source: Path
     target: Path
+    """`-` where the result is only told."""
     name: str
     """Of the clip, in messages."""
 
@@ -64,9 +69,11 @@ class Reading:
     """Frames per second at which they are sampled; None: their own frames."""
     choose: Callable[[np.ndarray], np.ndarray]
     """From the numbers of a clip's frames, in order, those that are wanted: only they are kept in memory."""
+    longer: str = "what follows these is predicted"
+    """What is told of a clip beyond `MAX_SECONDS`."""
 
 
-def look_of(predictor: FramePredictor, fps: float | None) -> media.Look:
+def look_of(predictor: FramePredictor | ClipClassifier, fps: float | None) -> media.Look:
     """How a model wants its frames; `fps` is that of arrays, which tell no time."""
     return media.Look(**looks.fields(predictor.info, predictor.task), max_seconds=MAX_SECONDS, untimed_fps=fps)
 
@@ -76,7 +83,7 @@ def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
     groups: list[list[Job]] = []
     tiny = False
     for job in jobs:
-        was_tiny, tiny = tiny, _is_tiny(job.source)
+        was_tiny, tiny = tiny, is_tiny(job.source)
         if tiny and was_tiny and len(groups[-1]) < media.BATCH // 2:
             groups[-1].append(job)
         else:
@@ -84,7 +91,8 @@ def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
     return groups
 
 
-def _is_tiny(path: Path) -> bool:
+def is_tiny(path: Path) -> bool:
+    """Whether a file shares an ffmpeg with others."""
     try:
         return path.is_file() and media.is_tiny(path)
     except OSError:  # the reading says what is wrong with it
@@ -119,7 +127,7 @@ def _taken(job: Job, found: media.Decoded | media.MediaError, reading: Reading) 
     if reading.fps is not None:
         shown = nearest_ticks(found.times, min(found.end_seconds, look.max_seconds), reading.fps)
     if found.facts.seconds is not None and found.facts.seconds > MAX_SECONDS:
-        log.warning("%s is longer than %d minutes: what follows these is predicted", job.name, MAX_SECONDS // 60)
+        log.warning("%s is longer than %d minutes: %s", job.name, MAX_SECONDS // 60, reading.longer)
     wanted = reading.choose(shown)
     return Clip(np.array(frames[wanted]), len(shown), reading.fps or found.facts.fps)
 

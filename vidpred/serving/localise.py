@@ -24,11 +24,10 @@ from vidpred.evaluation.localise import Looks
 from vidpred.records import BACKGROUND
 from vidpred.serving.classify import AT_ONCE, ClipClassifier
 from vidpred.serving.looks import told
+from vidpred.serving.threshold import THRESHOLD
 
 LONG = 8
 """Windows that a video holds one after the other from which on it is long: it need not be of one class."""
-THRESHOLD = 0.4
-"""How sure a stretch is at the least that is told."""
 _PICTURES = 48
 """Frames that are kept for the timeline at the most."""
 _MOST_OVERLAP = 0.3

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from vidpred.errors import UserError
-from vidpred.serving.clip import Clip, Job, grouped, read_clips
+from vidpred.serving.clip import Clip, Job, Reading, grouped, read_clips
 from vidpred.serving.outputs import write_result
 from vidpred.serving.panels import Result
 from vidpred.serving.plan import Finish, Plan
@@ -28,7 +28,8 @@ _UNWRITTEN = 2 * _TOGETHER
 """Results that wait to be written, at the most; fewer where they are large."""
 
 Outcome = tuple[Job, Result | UserError]
-_Read = tuple[Job, Clip | UserError]
+Read = tuple[Job, Clip | UserError]
+"""A job, and its clip or the reason why there is none."""
 
 
 def worked_through(plan: Plan, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
@@ -44,7 +45,7 @@ def worked_through(plan: Plan, jobs: Sequence[Job]) -> Generator[Outcome, None, 
     writers = ThreadPoolExecutor(cores(), thread_name_prefix="writes")
     try:
         unwritten: deque[tuple[Job, Future[Result] | UserError]] = deque()
-        for batch in _batches(_read_ahead(readers, plan, jobs, stop)):
+        for batch in batches(read_ahead(readers, plan.reading, jobs, stop)):
             most = _UNWRITTEN if _held(batch) < _TOGETHER_BYTES else 0
             for job, made in _made(plan, batch):
                 unwritten.append((job, made if isinstance(made, UserError) else writers.submit(_write, job, made)))
@@ -58,11 +59,11 @@ def worked_through(plan: Plan, jobs: Sequence[Job]) -> Generator[Outcome, None, 
         writers.shutdown(cancel_futures=True)
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor, plan: Plan, jobs: Sequence[Job], stop: threading.Event
-) -> Iterator[list[_Read]]:
+def read_ahead(
+    readers: ThreadPoolExecutor, reading: Reading, jobs: Sequence[Job], stop: threading.Event
+) -> Iterator[list[Read]]:
     """Groups as they were read, in order; a few more than there are threads are under way."""
-    reading, groups = plan.reading, iter(grouped(jobs))
+    groups = iter(grouped(jobs))
     ahead: deque[tuple[list[Job], Future[list[Clip | UserError]]]] = deque()
     while True:
         for group in islice(groups, cores() + 1 - len(ahead)):
@@ -73,8 +74,9 @@ def _read_ahead(
         yield list(zip(group, future.result(), strict=True))
 
 
-def _batches(groups: Iterator[list[_Read]]) -> Iterator[list[_Read]]:
-    batch: list[_Read] = []
+def batches(groups: Iterator[list[Read]]) -> Iterator[list[Read]]:
+    """Groups put together to what is computed at once."""
+    batch: list[Read] = []
     for group in groups:
         batch += group
         if len(batch) >= _TOGETHER or _held(batch) >= _TOGETHER_BYTES:
@@ -84,11 +86,11 @@ def _batches(groups: Iterator[list[_Read]]) -> Iterator[list[_Read]]:
         yield batch
 
 
-def _held(batch: Sequence[_Read]) -> int:
+def _held(batch: Sequence[Read]) -> int:
     return sum(clip.frames.nbytes for _, clip in batch if isinstance(clip, Clip))
 
 
-def _made(plan: Plan, batch: Sequence[_Read]) -> Iterator[tuple[Job, Finish | UserError]]:
+def _made(plan: Plan, batch: Sequence[Read]) -> Iterator[tuple[Job, Finish | UserError]]:
     made = iter(plan.make([(job, clip) for job, clip in batch if isinstance(clip, Clip)]))
     for job, clip in batch:
         yield job, next(made) if isinstance(clip, Clip) else clip

@@ -109,7 +109,7 @@ def predict_files(
             failed = len(sources.problems)
             if left:
                 models = {name: FramePredictor.load(name, device=device) for name in names}
-                _share_cores()
+                share_cores()
                 plan = _plan(models, frames, side_by_side=side_by_side, heatmap=heatmap, fps=fps)
                 failed += _work(plan, left, list(models), several=sources.several, piped=output == STDOUT)
     if sources.several:
@@ -152,7 +152,7 @@ def _plan(
     return Continuing(models, frames or FRAMES, truth=truth, heat=heatmap, fps=fps)
 
 
-def _share_cores() -> None:
+def share_cores() -> None:
     """Half of the cores for torch, the others for ffmpeg: torch's threads spin while they wait for each other, and
     crawl where they have to share cores."""
     import torch

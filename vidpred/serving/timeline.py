@@ -18,7 +18,8 @@ from vidpred.evaluation.detections import Span
 from vidpred.evaluation.pictures import enlarge
 from vidpred.records import BACKGROUND
 from vidpred.serving import text
-from vidpred.serving.localise import THRESHOLD, Found
+from vidpred.serving.localise import Found
+from vidpred.serving.threshold import THRESHOLD
 from vidpred.workspace import atomic
 
 SUFFIXES = (".png", ".srt", ".json")
@@ -45,11 +46,11 @@ def clock(seconds: float, *, digits: int = 1) -> str:
     return f"{hours}:{minutes:02d}:{second}" if hours else f"{minutes}:{second}"
 
 
-def table(found: Found, threshold: float = THRESHOLD) -> list[str]:
-    """Lines: the video, then start, end, class and how sure it is."""
+def table(found: Found, threshold: float = THRESHOLD, *, name: str | None = None) -> list[str]:
+    """Lines: the video, by its path or a name, then start, end, class and how sure it is."""
     told = found.told(threshold)
     many = f"{len(told)} segment{'s' * (len(told) != 1)}"
-    lines = [f"{found.path}: {clock(found.seconds)} long, {many}"]
+    lines = [f"{name or found.path}: {clock(found.seconds)} long, {many}"]
     if not told:
         surest = max((span.score for span in found.spans), default=0.0)
         hint = f"; the surest has {100 * surest:.0f} %: lower --threshold to see it" if surest else ""
