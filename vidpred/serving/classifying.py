@@ -8,7 +8,7 @@ In: a classifier and jobs. Out: for each job, in order, what came of it. Only a 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -46,7 +46,7 @@ class Asked:
         return self.way == "none" or (self.way == "auto" and not self.always)
 
 
-def classified(model: ClipClassifier, jobs: Sequence[Job], asked: Asked) -> Iterator[Outcome]:
+def classified(model: ClipClassifier, jobs: Sequence[Job], asked: Asked) -> Generator[Outcome, None, None]:
     """Gives each clip with what was found, or with the reason why nothing was.
 
     Raises:
