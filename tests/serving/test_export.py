@@ -17,7 +17,7 @@ from vidpred.models.files import load_model, save_model
 from vidpred.models.rollout import rollout
 from vidpred.serving.export.export import export_model
 from vidpred.serving.export.files import open_runner, read_metadata
-from vidpred.types import Task
+from vidpred.types import Classifier, Task, to_float
 
 TASK = Task(context=3, horizon=2, height=32, width=48)
 
@@ -38,6 +38,27 @@ def run_onnx(path: Path, **inputs: np.ndarray) -> np.ndarray:
 
     session = onnxruntime.InferenceSession(path)
     return np.asarray(session.run(["frames"], inputs)[0])
+
+
+CLASSES = Task(context=8, horizon=0, height=32, width=32, kind="classify", classes=("left", "right", "up"))
+CLASSIFIERS = [(name, v) for name in zoo.names("classify") for v in zoo.variants(name, "classify") if "paper" not in v]
+SLOW_TO_SAY = {"c3d", "i3d", "two_stream_i3d", "slowfast", "cnn_lstm", "conv_rnn"}
+"""In ONNX: seconds each."""
+
+
+def saved_classifier(folder: Path, name: str, config: dict[str, object], task: Task = CLASSES) -> Path:
+    """A model whose norms have seen clips, as those of a trained one."""
+    torch.manual_seed(0)
+    model = zoo.build(name, config, task, Classifier)
+    with torch.no_grad():
+        for buffer_name, buffer in model.named_buffers():
+            if buffer_name.endswith("running_mean"):
+                buffer += 0.1 * torch.randn(buffer.shape)
+            if buffer_name.endswith("running_var"):
+                buffer *= 0.5 + torch.rand(buffer.shape)
+    info = {"data_id": "d", "fps": 10.0, "flow": {}}
+    save_model(folder, model, name=name, config=config, task=task, info=info)
+    return folder
 
 
 def frames_of(batch: int, height: int, width: int, length: int = 3) -> torch.Tensor:
@@ -163,6 +184,71 @@ def test_missing_packages_are_told_with_the_command(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else there(name))
     with pytest.raises(UserError, match=r"ONNX needs onnxruntime: `pip install 'vidpred\[onnx\]'`"):
         export_model("model", tmp_path / "model.onnx")
+
+
+def tried(folder: Path, path: Path) -> dict[str, Any]:
+    """Exports a classifier, and runs the file as the docs show it, on another batch than any that was compared."""
+    said = export_model(str(folder), path)
+    assert said["bounds"]["batch"] == [1, 1024]
+    assert said["outputs"]["probabilities"]["shape"] == ["batch", len(said["task"]["classes"])]
+    assert said["compared"]["largest_difference_points"] < 0.01
+    model, info = load_model(folder, Classifier)
+    task = info["task"]
+    seen = np.random.default_rng(3).integers(0, 256, (5, task["context"], task["height"], task["width"], 3), np.uint8)
+    clips = to_float(torch.from_numpy(seen))
+    flow = 4 * (clips[:, 1:, :2] - clips[:, :-1, :2]) if model.needs_flow else None
+    assert set(said["inputs"]) == {"clip", "flow"} if model.needs_flow else {"clip"}
+    with torch.no_grad():
+        wanted = model(clips, flow).logits.softmax(1).numpy()
+    inputs = {"clip": clips.numpy()} | ({"flow": flow.numpy()} if flow is not None else {})
+    found = open_runner(path, "onnx" if path.suffix == ".onnx" else "torch")(inputs)
+    assert found.shape == (5, len(task["classes"]))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "suffix"),
+    [
+        pytest.param(name, variant, suffix, marks=[pytest.mark.slow] * (suffix == ".onnx" and name in SLOW_TO_SAY))
+        for name, variant in CLASSIFIERS
+        for suffix in (".pt2", ".onnx")
+    ],
+)
+def test_every_classifier_says_what_it_says(tmp_path: Path, name: str, variant: str, suffix: str) -> None:
+    tried(saved_classifier(tmp_path / "model", name, {"variant": variant}), tmp_path / f"model{suffix}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("c3d", {"variant": "paper"}),
+        ("i3d", {"variant": "paper"}),
+        ("slowfast", {"variant": "paper_4x16"}),
+        ("i3d", {"nonlocal_after": ["stage1"]}),
+    ],
+)
+def test_published_networks_and_non_local_blocks(
+    tmp_path: Path, name: str, config: dict[str, object], suffix: str
+) -> None:
+    length, side, classes = zoo.module(name, "classify").MADE_FOR.get(config.get("variant"), (8, 32, 3))
+    side = min(side, 112)  # at 224 a comparison takes minutes
+    names = tuple(f"class {number}" for number in range(classes))
+    task = dataclasses.replace(CLASSES, context=length, height=side, width=side, classes=names)
+    tried(saved_classifier(tmp_path / "model", name, config, task), tmp_path / f"model{suffix}")
+
+
+def test_a_classifier_s_file_names_its_classes_and_gives_no_frames(tmp_path: Path) -> None:
+    folder, path = saved_classifier(tmp_path / "model", "single_frame", {}), tmp_path / "model.onnx"
+    with pytest.raises(UserError, match="--frames 3: this model classifies, it gives no frames: leave --frames out"):
+        export_model(str(folder), path, frames=3)
+    said = export_model(str(folder), path, static=True)
+    assert read_metadata(path) == said
+    assert said["outputs"]["probabilities"]["classes"] == ["left", "right", "up"]
+    assert said["inputs"]["clip"]["shape"] == [1, 8, 3, 32, 32]
 
 
 @pytest.mark.slow

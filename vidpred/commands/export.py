@@ -9,7 +9,8 @@ import typer
 
 EPILOG = (
     "Examples: `vidpred export models:/vidpred@champion -o model.onnx`; "
-    "`vidpred export models/trained -o model.pt2 --frames 10`"
+    "`vidpred export models/trained -o model.pt2 --frames 10`; "
+    "`vidpred export models:/vidpred-classify@champion -o classes.onnx`"
 )
 
 
@@ -31,10 +32,16 @@ def export(
         bool, typer.Option("--static", help="One window of the model's own size, for runtimes that want that.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option(min=0, max=255, help="Grey levels of 255 by which it may differ from the original.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0,
+            max=255,
+            help="By how much it may differ from the original: grey levels of 255 (1 unless told), of a classifier "
+            "percentage points of probability (0.1).",
+        ),
+    ] = None,
 ) -> None:
-    """Write a model as one file for other runtimes (ONNX, torch.export); only if it predicts what the original does."""
+    """Write a model as one file for other runtimes (ONNX, torch.export); only if it answers what the original does."""
     from vidpred.serving.export.export import export_model
     from vidpred.workspace import set_up_logging
 

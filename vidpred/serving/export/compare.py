@@ -1,4 +1,4 @@
-"""How far an exported graph is from the original, in grey levels: on noise and on things that move, at many sizes."""
+"""How far an exported graph is from the original: on noise and on things that move, at many sizes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 
 from vidpred.config import FlowParams
-from vidpred.models.rollout import rollout
-from vidpred.types import Predictor, Task, to_float
+from vidpred.serving.export.graph import FLOW
+from vidpred.serving.export.subject import Subject
+from vidpred.types import Task, to_float
 
 Runner = Callable[[Mapping[str, np.ndarray]], np.ndarray]
-"""An exported graph: its inputs by name, float32, to its frames (B, steps, C, H, W)."""
+"""An exported graph: its inputs by name, float32, to its frames (B, steps, C, H, W) or probabilities (B, classes)."""
 
 
 class Compared(NamedTuple):
     """What a comparison gave."""
 
     largest: float
-    """The largest difference of all, in grey levels of 255."""
+    """The largest difference of all, in the subject's unit."""
     shapes: list[tuple[int, int, int]]
     """Batches, rows and columns that were tried."""
 
 
 def compare(
-    model: Predictor,
+    subject: Subject,
     run: Runner,
     task: Task,
     info: Mapping[str, Any],
-    frames: int,
     shapes: Sequence[tuple[int, int, int]],
     *,
     advance: Callable[[], None] = lambda: None,
@@ -39,29 +39,27 @@ def compare(
     """Holds a graph against its model, on noise and on moving pictures of each shape.
 
     Args:
-        model: In eval mode, on the CPU.
+        subject: The model, in eval mode, on the CPU.
         run: The graph, read back from its file.
         task: What the model was trained for.
         info: Its model.json, which tells how flow is computed.
-        frames: How many the graph gives.
         shapes: Batches, rows and columns.
         advance: Called once a shape.
     """
     largest = 0.0
-    flow = _flow(info) if model.needs_flow else None
+    flow = _flow(info) if subject.needs_flow else None
     for number, (batch, height, width) in enumerate(shapes):
         rng = np.random.default_rng(number)
         for clips in (noise, moving):
-            context = to_float(torch.from_numpy(clips(rng, (batch, task.context, height, width))))
-            inputs = {"context": context.numpy()}
-            field = flow(context) if flow is not None else None
+            shown = to_float(torch.from_numpy(clips(rng, (batch, task.context, height, width))))
+            inputs = {subject.input: shown.numpy()}
+            field = flow(shown) if flow is not None else None
             if field is not None:
-                inputs["flow"] = field.numpy()
+                inputs[FLOW] = field.numpy()
             with torch.inference_mode():
-                given = None if field is None else (lambda _, field=field: field)
-                original = rollout(model, context, frames, flow=given, clamp=True).frames.clamp(0, 1)
+                original = subject.original(shown, field)
             off = np.abs(run(inputs).astype(np.float64) - original.numpy())
-            largest = max(largest, float(np.nan_to_num(off, nan=np.inf).max()) * 255)
+            largest = max(largest, float(np.nan_to_num(off, nan=np.inf).max()) * subject.scale)
         advance()
     return Compared(largest, list(shapes))
 
@@ -91,7 +89,7 @@ def moving(rng: np.random.Generator, shape: tuple[int, int, int, int]) -> np.nda
 
 
 def _flow(info: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
-    """Flow of a context, as `FramePredictor` computes it."""
+    """Flow of frames, as `FramePredictor` and `ClipClassifier` compute it."""
     from vidpred.data.clips import flow_of
 
     params = FlowParams(**info.get("flow", {}))

@@ -1,4 +1,4 @@
-"""`vidpred export`: a model as one file for other runtimes, written only if it predicts what the original predicts."""
+"""`vidpred export`: a model as one file for other runtimes, written only if it answers what the original answers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from vidpred.models.files import load_model, task_from
 from vidpred.serving.export.bounds import Bounds
 from vidpred.serving.export.compare import Compared, compare
 from vidpred.serving.export.files import SUFFIXES, Format, check_installed, convert, open_runner, write
-from vidpred.serving.export.graph import CONTEXT, FLOW, FRAMES, Captured, capture
+from vidpred.serving.export.graph import FLOW, Captured, capture
+from vidpred.serving.export.subject import Subject, subject_of
 from vidpred.tracking.download import download
-from vidpred.types import Predictor, Task
+from vidpred.types import Model, Task
 
 log = logging.getLogger(__name__)
-
-TOLERANCE = 1.0
-"""Grey levels of 255 by which a graph may differ from the original anywhere."""
 
 
 def export_model(
@@ -33,7 +31,7 @@ def export_model(
     kind: Format | None = None,
     frames: int | None = None,
     static: bool = False,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
 ) -> dict[str, Any]:
     """Writes a model as one file, after it was held against the original.
 
@@ -42,9 +40,10 @@ def export_model(
         output: The file; its folder must be there. An existing file is replaced, once the new one is good.
         kind: `onnx` or `torch`; None: by the file's suffix, `.onnx` or `.pt2`.
         frames: How many the graph gives; None: as many as the model was trained for. A model that needs flow gives at
-            most those of one step.
+            most those of one step, a classifier none.
         static: Whether batch and size are fixed.
-        tolerance: In grey levels of 255.
+        tolerance: By how much the graph may differ anywhere: in grey levels of 255 (None: 1), of a classifier in
+            percentage points of probability (None: 0.1).
 
     Returns:
         The file's metadata.
@@ -54,30 +53,31 @@ def export_model(
     """
     chosen = _format(output, kind)
     check_installed(chosen)
-    built, info = load_model(download(model))
+    built, info = load_model(download(model), Model)
     task = task_from(info["task"])
-    count = _frames(built, task, frames)
+    subject = subject_of(built, task, frames)
+    most = subject.tolerance if tolerance is None else tolerance
     with tempfile.TemporaryDirectory(prefix=".vidpred-export-", dir=output.parent) as temporary:
         part = Path(temporary) / f"model{next(s for s, its in SUFFIXES.items() if its == chosen)}"
         log.info("%s: capturing the graph, which takes seconds to minutes", model)
-        captured = capture(built, task, count, static=static)
+        captured = capture(subject.graph, task, static=static)
         if captured.why and not static:
             log.info("not everything may vary: %s", captured.why)
         log.info("captured: %s; writing it as %s", captured.bounds.told(), output.name)
-        converted = convert(captured.program, chosen)
+        converted = convert(captured.program, chosen, subject.output)
         write(converted, part, chosen, {})
         shapes = captured.bounds.tried(task)
         with progress("comparing with the original", len(shapes)) as advance:
-            compared = compare(built, open_runner(part, chosen), task, info, count, shapes, advance=advance)
-        if compared.largest > tolerance:
+            compared = compare(subject, open_runner(part, chosen), task, info, shapes, advance=advance)
+        if compared.largest > most:
             raise UserError(
-                f"{output} was not written: the graph differs from the model by {compared.largest:.3g} grey levels "
-                f"of 255, more than {tolerance:g}; try the other kind, --static, or raise --tolerance"
+                f"{output} was not written: the graph differs from the model by {compared.largest:.3g} "
+                f"{subject.unit}, more than {most:g}; try the other kind, --static, or raise --tolerance"
             )
-        metadata = _metadata(built, info, task, count, captured, compared)
+        metadata = _metadata(subject, info, task, captured, compared)
         write(converted, part, chosen, metadata)
         part.replace(output)
-    log.info("%s: %s", output, _told(metadata, captured.bounds))
+    log.info("%s: %s", output, _told(metadata, subject, captured.bounds))
     return metadata
 
 
@@ -94,18 +94,8 @@ def _format(output: Path, kind: Format | None) -> Format:
     return kind or by_suffix or "onnx"
 
 
-def _frames(model: Predictor, task: Task, asked: int | None) -> int:
-    most = 1 if model.between else model.steps if model.needs_flow else None
-    if asked is None:
-        return task.horizon if most is None else min(task.horizon, most)
-    if most is not None and asked > most:
-        why = "gives the one frame between two" if model.between else "needs the flow of what it predicts for more"
-        raise UserError(f"--frames {asked}: this model {why}: at most {most}")
-    return asked
-
-
 def _metadata(
-    model: Predictor, info: Mapping[str, Any], task: Task, frames: int, captured: Captured, compared: Compared
+    subject: Subject, info: Mapping[str, Any], task: Task, captured: Captured, compared: Compared
 ) -> dict[str, Any]:
     """All that somebody needs who has only the file."""
     batch, height, width = (
@@ -116,18 +106,14 @@ def _metadata(
             strict=True,
         )
     )
-    shape = [batch, task.context, task.channels, height, width]
-    inputs: dict[str, Any] = {
-        CONTEXT: {"shape": shape, "dtype": "float32", "what": "the last frames, oldest first, RGB, uint8 / 255"}
-    }
-    if model.needs_flow:
-        inputs[FLOW] = {
+    told = subject.told(batch, height, width)
+    if subject.needs_flow:
+        told["inputs"][FLOW] = {
             "shape": [batch, task.context - 1, 2, height, width],
             "dtype": "float32",
             "what": "optical flow from each frame but the first back to the one before, in pixels, x then y",
             "computed": dict(info.get("flow", {})),
         }
-    what = "the frame between the two" if model.between else "the frames that follow"
     return {
         "model": info["name"],
         "config": info["config"],
@@ -135,17 +121,10 @@ def _metadata(
         "data_id": info.get("data_id"),
         "weights_sha256": info["weights_sha256"],
         "fps": info.get("fps"),
-        "inputs": inputs,
-        "outputs": {
-            FRAMES: {
-                "shape": [batch, frames, task.channels, height, width],
-                "dtype": "float32",
-                "what": f"{what}, RGB in [0, 1]: round(255 * frames) is what vidpred gives",
-            }
-        },
+        **told,
         "bounds": captured.bounds.as_json(),
         "compared": {
-            "largest_difference_grey_levels": round(compared.largest, 6),
+            subject.figure: round(compared.largest, 6),
             "batch_height_width": [list(shape) for shape in compared.shapes],
             "of": ["noise", "moving pictures"],
         },
@@ -164,11 +143,11 @@ def _is_there(name: str) -> bool:
     return True
 
 
-def _told(metadata: Mapping[str, Any], bounds: Bounds) -> str:
+def _told(metadata: Mapping[str, Any], subject: Subject, bounds: Bounds) -> str:
     inputs = " and ".join(f"{name} {tuple(said['shape'])}" for name, said in metadata["inputs"].items())
     outputs = " and ".join(f"{name} {tuple(said['shape'])}" for name, said in metadata["outputs"].items())
-    off = metadata["compared"]["largest_difference_grey_levels"]
+    off = metadata["compared"][subject.figure]
     return (
-        f"{inputs} to {outputs}; {bounds.told()}; at most {off:.3g} grey levels of 255 off the original in "
+        f"{inputs} to {outputs}; {bounds.told()}; at most {off:.3g} {subject.unit} off the original in "
         f"{len(metadata['compared']['batch_height_width'])} shapes"
     ).replace("'", "")

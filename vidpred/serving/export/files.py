@@ -17,7 +17,6 @@ from torch.export import ExportedProgram
 
 from vidpred.errors import UserError
 from vidpred.serving.export.compare import Runner
-from vidpred.serving.export.graph import FRAMES
 
 Format = Literal["onnx", "torch"]
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt2": "torch"}
@@ -39,8 +38,8 @@ def check_installed(kind: Format) -> None:
         raise UserError(f"ONNX needs {', '.join(missing)}: `pip install 'vidpred[onnx]'`")
 
 
-def convert(program: ExportedProgram, kind: Format) -> Any:
-    """A captured graph in a kind, without metadata.
+def convert(program: ExportedProgram, kind: Format, output: str) -> Any:
+    """A captured graph in a kind, without metadata; ONNX knows its output by that name.
 
     Raises:
         UserError: ONNX has no word for something in the graph.
@@ -52,7 +51,7 @@ def convert(program: ExportedProgram, kind: Format) -> Any:
     try:
         with _quiet():
             converted = torch.onnx.export(
-                program, output_names=[FRAMES], external_data=False, verbose=False, optimize=True
+                program, output_names=[output], external_data=False, verbose=False, optimize=True
             )
     except OnnxExporterError as error:
         line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -68,8 +67,8 @@ def _name_axes(graph: Any) -> None:
     named: dict[str, str] = {}
     for value in (*graph.input, *graph.output):
         for axis, name in ((0, "batch"), (3, "height"), (4, "width")):
-            dim = value.type.tensor_type.shape.dim[axis]
-            if dim.dim_param:
+            dims = value.type.tensor_type.shape.dim
+            if axis < len(dims) and (dim := dims[axis]).dim_param:
                 named[dim.dim_param] = name
                 dim.dim_param = name
     for value in graph.value_info:
@@ -112,8 +111,10 @@ def open_runner(path: Path, kind: Format) -> Runner:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
+    output = session.get_outputs()[0].name
+
     def run_onnx(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.asarray(session.run([FRAMES], dict(inputs))[0])
+        return np.asarray(session.run([output], dict(inputs))[0])
 
     return run_onnx
 

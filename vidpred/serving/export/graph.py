@@ -1,7 +1,8 @@
-"""A predictor as one graph of tensor operations, which both formats are written from.
+"""A model as one graph of tensor operations, which both formats are written from.
 
-In: a model in eval mode. Out: what torch.export captured of it, from `context` (and `flow`) to `frames`, with as much
-that may vary as the model allows: any size and batch, else any batch of its own size, else nothing.
+In: a model in eval mode. Out: what torch.export captured of it, from `context` (and `flow`) to `frames`, or from `clip`
+(and `flow`) to `probabilities`, with as much that may vary as the model allows: any size and batch, else any batch of
+its own size, else nothing.
 """
 
 from __future__ import annotations
@@ -23,16 +24,31 @@ from torch.overrides import TorchFunctionMode
 from vidpred.errors import UserError
 from vidpred.models.rollout import rollout
 from vidpred.serving.export.bounds import Bounds
-from vidpred.types import Predictor, Task
+from vidpred.types import Classifier, Model, Predictor, Task
 
 log = logging.getLogger(__name__)
 
-CONTEXT, FLOW, FRAMES = "context", "flow", "frames"
-"""Names of the inputs and of the output."""
+CONTEXT, CLIP, FLOW, FRAMES, PROBABILITIES = "context", "clip", "flow", "frames", "probabilities"
+"""Names of the inputs and of the outputs."""
 
 
 class Graph(nn.Module):
-    """What is captured: context (and flow) in, the frames that follow out, clamped to [0, 1].
+    """What is captured: a copy of a model whose weights are constants.
+
+    Args:
+        model: It stays as it is.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model: Model = copy.deepcopy(model)
+        for weight in self.model.parameters():
+            weight.requires_grad_(False)
+            weight.data = weight.data.contiguous()
+
+
+class FrameGraph(Graph):
+    """Context (and flow) in, the frames that follow out, clamped to [0, 1].
 
     Args:
         model: Rolled out on its own frames where it gives fewer than are asked for.
@@ -40,12 +56,10 @@ class Graph(nn.Module):
             computed outside.
     """
 
+    model: Predictor
+
     def __init__(self, model: Predictor, frames: int) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        for weight in self.model.parameters():
-            weight.requires_grad_(False)
-            weight.data = weight.data.contiguous()
+        super().__init__(model)
         self.frames = frames
 
     def forward(self, context: Tensor, flow: Tensor | None = None) -> Tensor:
@@ -53,6 +67,17 @@ class Graph(nn.Module):
         given = None if flow is None else (lambda _: flow)
         with PlainOperations() if torch.compiler.is_exporting() else nullcontext():
             return rollout(self.model, context, self.frames, flow=given, clamp=True).frames.clamp(0, 1)
+
+
+class ClassGraph(Graph):
+    """A clip (and its flow) in, what the model believes of each class out."""
+
+    model: Classifier
+
+    def forward(self, clip: Tensor, flow: Tensor | None = None) -> Tensor:
+        """(B, T, C, H, W) and (B, T-1, 2, H, W) float32 to (B, classes) float32, rows adding up to 1."""
+        with PlainOperations() if torch.compiler.is_exporting() else nullcontext():
+            return self.model(clip, flow).logits.float().softmax(dim=1)
 
 
 class PlainOperations(TorchFunctionMode):
@@ -98,24 +123,23 @@ class Captured(NamedTuple):
     """Why no more may vary; empty where everything may."""
 
 
-def capture(model: Predictor, task: Task, frames: int, *, static: bool = False) -> Captured:
+def capture(graph: Graph, task: Task, *, static: bool = False) -> Captured:
     """Captures a model with as much that may vary as it allows.
 
     Args:
-        model: In eval mode, on the CPU.
+        graph: Of a model on the CPU.
         task: What it was trained for.
-        frames: How many the graph is to give.
         static: Whether batch and size are to be fixed: one window of the task's size.
 
     Raises:
         UserError: it cannot be captured at all.
     """
-    graph = Graph(model, frames).eval()
+    graph.eval()
     if static:
         return Captured(_capture(graph, task, Bounds.static(task)), Bounds.static(task), "asked for")
     why = _bound_to_its_size(graph, task)
     if not why:
-        multiple = int(getattr(model, "multiple", 1))
+        multiple = int(getattr(graph.model, "multiple", 1))
         while Bounds.any_size(task, multiple).holds(task):
             bounds = Bounds.any_size(task, multiple)
             try:
@@ -136,7 +160,7 @@ def capture(model: Predictor, task: Task, frames: int, *, static: bool = False) 
     raise UserError(f"the model cannot be captured as a graph: {why}")
 
 
-def example_inputs(model: Predictor, task: Task, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
+def example_inputs(model: Model, task: Task, batch: int, height: int, width: int) -> tuple[Tensor, ...]:
     """Random inputs of these sizes."""
     context = torch.rand(batch, task.context, task.channels, height, width)
     if not model.needs_flow:
