@@ -62,3 +62,24 @@ def test_a_home_that_cannot_be_made_is_a_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("VIDPRED_HOME")
     monkeypatch.chdir(tmp_path)
     assert workspace.home_or_none() is None
+
+
+def test_the_weights_to_begin_with_are_part_of_a_sweep_s_key(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  tune: {deps: [], params: [train.init]}\n  train: {deps: [], params: [train]}\n"
+    )
+    (tmp_path / "begin").mkdir()
+    weights = tmp_path / "begin/model.safetensors"
+    weights.write_text("some")
+
+    def keys(init: str | None) -> list[str]:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"train": {"init": init}}))
+        return [stage_key(stage, root=tmp_path) for stage in ("tune", "train")]
+
+    at_random, some, version = keys(None), keys("begin"), keys("models:/vidpred/3")
+    weights.write_text("others")
+    for a, b, c, d in zip(at_random, some, keys("begin"), version, strict=True):
+        assert len({a, b, c, d}) == 4
+    (tmp_path / "begin/notes.txt").write_text("changes nothing")
+    weights.write_text("some")
+    assert keys("begin") == some

@@ -138,7 +138,15 @@ def stage_key(stage: str, *, root: Path | None = None) -> str:
             value = {inner: one for inner, one in value.items() if inner not in budget}
         if field not in budget:
             parts[f"param {name}"] = value
+        begin = value if name == "train.init" else value.get("init") if name == "train" else None
+        if begin and (weights := init_folder(project, begin)) is not None:
+            parts["weights of train.init"] = _content(weights / "model.safetensors")
     return digest(parts)[:16]
+
+
+def init_folder(root: Path, init: str) -> Path | None:
+    """The folder that `train.init` names; None where it is an address in a registry, whose text says it all."""
+    return None if re.match(r"^\w+:/", init) else root / Path(init).expanduser()
 
 
 def _lookup(params: dict[str, Any], dotted: str) -> Any:

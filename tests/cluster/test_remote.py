@@ -137,3 +137,15 @@ def test_without_storage_it_is_said_what_to_set(project: Path, monkeypatch: pyte
     monkeypatch.chdir(project)
     with pytest.raises(UserError, match=r"set resources\.storage in params\.yaml"):
         run_stage_elsewhere("tune", "http://127.0.0.1:1")
+
+
+def test_a_model_to_begin_with_that_a_job_does_not_reach_is_refused(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["resources"]["storage"] = str(tmp_path / "storage")
+    params["train"]["init"] = "models/begin"
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(UserError, match=r"models/begin is a folder of this machine, .* such as models:/vidpred/3"):
+        run_stage_elsewhere("tune", "http://127.0.0.1:1")

@@ -11,13 +11,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from mlflow.entities import Run
 
 from vidpred.cluster.connect import connected
+from vidpred.cluster.scratch import scratch
 from vidpred.config import Params
+from vidpred.data.clips import task_of
+from vidpred.data.shards import Shards
 from vidpred.errors import UserError
+from vidpred.models import zoo
+from vidpred.models.files import read_info, save_model
 from vidpred.tracking import store
+from vidpred.training.data import read_data
+from vidpred.training.loop import Trainer
 from vidpred.tuning.lease import held
 from vidpred.tuning.live import show_trials
 from vidpred.tuning.results import trials_with_costs
@@ -136,6 +144,37 @@ def test_the_same_inputs_find_the_same_sweep(runs: Runs, params: Params) -> None
     assert runs(small(params)) == summary, "a smaller budget takes the first trials of the larger one"
     assert runs.outputs() == outputs
     assert runs.started == 2
+
+
+def test_trials_begin_with_the_model_that_is_named(runs: Runs, params: Params, tmp_path: Path) -> None:
+    begin = tmp_path / "begin"
+    task = task_of(Shards(runs.place.shards), params.task, runs.place.split)
+    torch.manual_seed(5)
+    model = zoo.build("conv2d", {}, task)
+    save_model(begin, model, name="conv2d", config={}, task=task, info={"data_id": "d"})
+    # with a learning rate of next to nothing what a trial reports is what it began with
+    space = {"conv2d": {"train": {"learning_rate": [1e-12]}}, "convlstm": {"train": {"learning_rate": [1e-12]}}}
+    asked = small(params, models=space, search="grid", trials=None)
+    values = asked.model_dump(by_alias=True)
+    named = Params.model_validate(values | {"train": values["train"] | {"init": str(begin)}})
+    summary = runs(named)
+    trials = pd.read_parquet(runs.place.out / "trials.parquet").set_index("model")
+    assert "train.init: conv2d of" in trials.loc["convlstm", "error"]  # nothing of it fits
+    data = read_data(runs.place.shards, runs.place.split, named)
+    with scratch() as folder:
+        alone = Trainer(
+            model, data, named.train.changed({"learning_rate": 1e-12}), steps=4, device=torch.device("cpu"),
+            folder=Path(folder), checkpoint_every=4,
+        )  # fmt: skip
+        alone.run()
+    assert trials.loc["conv2d", "perceptual_distance"] == pytest.approx(alone.best["val_perceptual_distance"], rel=1e-4)
+    assert summary["init"] == {"name": "conv2d", "weights_sha256": read_info(begin)["weights_sha256"]}
+
+    shutil.rmtree(begin)
+    torch.manual_seed(6)
+    save_model(begin, zoo.build("conv2d", {}, task), name="conv2d", config={}, task=task, info={"data_id": "d"})
+    with pytest.raises(UserError, match=r"train.init: .* has other weights .* than when this sweep began"):
+        runs(named)
 
 
 def test_failed_trials_are_tried_again_when_they_are_asked_for(

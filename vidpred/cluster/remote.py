@@ -30,6 +30,7 @@ from vidpred.workspace import (
     find_root,
     fresh_folder,
     home,
+    init_folder,
     locked,
     stage_key,
     write_json,
@@ -70,10 +71,17 @@ def run_stage_elsewhere(stage: str, url: str, arguments: Sequence[str] = ()) -> 
         arguments: Of the stage's command line.
 
     Raises:
-        UserError: the cluster may not be used, no storage is named or it does not answer, or the job fails.
+        UserError: the cluster may not be used, no storage is named or it does not answer, `train.init` is a folder of
+            this machine, or the job fails.
     """
     root = find_root()
     place = _storage(root)
+    init = load_params(root / "params.yaml").train.init
+    if init is not None and init_folder(root, init) is not None:
+        raise UserError(
+            f"train.init: {init} is a folder of this machine, which a job elsewhere does not reach: register the model "
+            "and name its version, such as models:/vidpred/3, or set train.init to null"
+        )
     server = JobServer(url)
     key = stage_key(stage, root=root)
     specs: dict[str, dict[str, Any]] = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]

@@ -75,7 +75,7 @@ class TrainParams(Section):
     """Fields of its config, where `model` is named."""
     init: str | None = None
     """A trained model whose weights training begins with, where names and shapes are the same: `models:/NAME/3` or a
-    model folder, of any kind of task. Trials of `tune` begin at random all the same. null: at random."""
+    model folder, of any kind of task; trials of `tune` begin with them too. null: at random."""
     steps: Count = 1000
     """Optimiser steps."""
     minutes: Annotated[float, Field(gt=0)] | None = None

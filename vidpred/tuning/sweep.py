@@ -22,7 +22,9 @@ from vidpred.config import Params
 from vidpred.data.clips import task_of
 from vidpred.data.shards import Shards
 from vidpred.errors import UserError
+from vidpred.models.files import INFO, WEIGHTS, read_info
 from vidpred.tracking.background import Background, mirrored
+from vidpred.tracking.download import download
 from vidpred.tracking.runs import Tracker
 from vidpred.tracking.trials import SweepRuns
 from vidpred.tuning import results
@@ -33,7 +35,7 @@ from vidpred.tuning.live import show_trials, shown
 from vidpred.tuning.pareto import front_of
 from vidpred.tuning.plan import Plan, planned
 from vidpred.tuning.trial import Trial
-from vidpred.workspace import write_json
+from vidpred.workspace import atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,8 @@ def sweep(
         wait: For another process that runs this sweep, instead of being refused.
 
     Raises:
-        UserError: another process runs this sweep, the space is impossible, or no trial came to a result.
+        UserError: another process runs this sweep, the space is impossible, the model to begin with is not there or
+            another than before, or no trial came to a result.
     """
     folder = place.storage / key
     task = task_of(Shards(place.shards), params.task, place.split)
@@ -82,12 +85,13 @@ def sweep(
     with held(folder, wait=wait) as lease:
         ledger = Ledger(folder, permit=lease.check, mend=True)
         ledger.broken_off()
+        begin = begun_with(params.train.init, folder)
         if retry_failed:
             _retry(ledger)
         with tracked(folder, key, params=told_of(params), permit=lease.check) as mirror:
             mirror.touch(ledger.entries)  # what an earlier process could not send
             if remains(ledger, plan.search):
-                trial = Trial(shards=place.shards.resolve(), split=place.split.resolve(), params=params)
+                trial = Trial(shards=place.shards.resolve(), split=place.split.resolve(), params=params, begin=begin)
                 with connect():
                     _search(plan, trial, ledger, mirror)
             else:
@@ -96,6 +100,9 @@ def sweep(
             summary = results.write(trials, key=key, out=place.out, best=place.best, costs=folder / "costs.parquet")
             if len(params.tune.objectives) > 1:
                 summary["front"] = front_of(trials, results.objectives_of(params.tune.objectives, params.task.kind))
+            if begin is not None:
+                told = read_info(begin)
+                summary["init"] = {name: told[name] for name in ("name", "weights_sha256")}
             shutil.copyfile(place.best, folder / "best.yaml")
             write_json(folder / "summary.json", summary)
             mirror.last = partial(tell_result, folder)
@@ -112,6 +119,34 @@ def remains(ledger: Ledger, search: Search) -> bool:
     if ledger.pending(search.trials):
         return True
     return not ledger.exhausted and (search.trials is None or ledger.count_below(search.trials) < search.trials)
+
+
+def begun_with(init: str | None, folder: Path) -> Path | None:
+    """The model that trials begin with, as a copy in the sweep's folder, which all its workers reach; None: at random.
+
+    Args:
+        init: `train.init`.
+        folder: Of the sweep.
+
+    Raises:
+        UserError: there is no such model, or it has other weights than when the sweep began.
+    """
+    if init is None:
+        return None
+    found, kept = download(init), folder / "init"
+    weights = str(read_info(found)["weights_sha256"])
+    if (kept / INFO).is_file():
+        if (began := str(read_info(kept)["weights_sha256"])) != weights:
+            raise UserError(
+                f"train.init: {init} has other weights ({weights[:12]}…) than when this sweep began ({began[:12]}…): "
+                "name the version that it began with, or another one, which makes a new sweep"
+            )
+        return kept.resolve()
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, INFO):  # the description last: where it is, the copy is whole
+        with atomic(kept / name) as part:
+            shutil.copyfile(found / name, part)
+    return kept.resolve()
 
 
 def told_of(params: Params) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vidpred.cluster.scratch import scratch
 from vidpred.config import Params, TrainParams
 from vidpred.errors import UserError
 from vidpred.models import zoo
+from vidpred.training.beginning import begin_with
 from vidpred.training.budget import steps_within
 from vidpred.training.data import Data, read_data
 from vidpred.training.device import choose_device
@@ -38,12 +39,14 @@ class Trial:
     shards: Path
     split: Path
     params: Params
+    begin: Path | None = None
+    """Folder of the model that `train.init` names; None: weights are drawn."""
 
     def __call__(self, point: Point, report: Reporter, peers: Peers) -> None:
         """Trains one point, validating at every rung; with peers its share of it.
 
         Raises:
-            UserError: the loss or a validation is not finite.
+            UserError: the loss or a validation is not finite, or nothing of the model to begin with fits.
         """
         torch.set_num_threads(1)  # trials run side by side: more threads would fight for the cores
         tune = self.params.tune
@@ -80,7 +83,8 @@ class Trial:
     ) -> Trainer:
         torch.manual_seed(train.seed)
         model = zoo.build(point["model"], point["config"], data.task, Model)
-        return Trainer(
+        begun = None if self.begin is None else begin_with(model, self.begin)
+        trainer = Trainer(
             model,
             data,
             train,
@@ -90,6 +94,8 @@ class Trial:
             checkpoint_every=steps,  # every report saves one, where Ray keeps it
             peers=peers,
         )
+        trainer.begun = begun
+        return trainer
 
     def _steps(
         self, point: Point, train: TrainParams, data: Data, *, kept: Path | None, folder: Path, peers: Peers
