@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -165,6 +166,7 @@ def test_where_nothing_moves_no_gain_is_told(params: Params, tmp_path: Path, cap
         best = run.run()
         choice = Choice("warpmix", {"width": 8}, small(params))
         summary = write_outputs(run, choice, out=tmp_path / "out", curves=tmp_path / "curves.csv")
+    assert pd.read_csv(tmp_path / "curves.csv").columns[-1] == "val_perceptual_distance"  # what `dvc plots` draws
     told = json.loads((tmp_path / "out" / "model.json").read_text())
     assert {name: told[name] for name in made} == made  # so that clips are read like those of training
     assert best["val_copy_last"] == 0

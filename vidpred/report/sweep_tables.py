@@ -53,7 +53,7 @@ def drawn_trials(tried: Tried, most: int = DRAWN) -> list[int]:
 
 
 def curves_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial that is drawn and validation."""
+    """A row a trial that is drawn and validation. Last is what trials are judged by: `dvc plots` draws the last column."""
     rows = []
     for number in drawn_trials(tried):
         curve = tried.curves[number]
@@ -112,21 +112,21 @@ def front(tried: Tried, objective: str) -> list[int]:
 
 
 def front_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial on the front of PD and `operations`, and of `latency_ms` where that was measured."""
+    """A row a trial on the front of PD and `operations`, and of `latency_ms` where that was measured; PD last, as above."""
     tables = [
         pd.DataFrame(
             {
                 "objective": objective,
                 "value": [float(f"{v:.5g}") for v in rows[objective]],
-                "val_perceptual_distance": rows["perceptual_distance"].round(4).to_list(),
                 "trial": rows["trial"].to_list(),
                 "model": rows["model"].to_list(),
+                "val_perceptual_distance": rows["perceptual_distance"].round(4).to_list(),
             }
         )
         for objective in measured_objectives(tried)
         for rows in [tried.trials.loc[front(tried, objective)]]
     ]
-    none = pd.DataFrame(columns=["objective", "value", "val_perceptual_distance", "trial", "model"])
+    none = pd.DataFrame(columns=["objective", "value", "trial", "model", "val_perceptual_distance"])
     return pd.concat(tables) if tables else none
 
 

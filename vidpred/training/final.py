@@ -150,7 +150,10 @@ def write_outputs(trainer: Trainer, choice: Choice, *, out: Path, curves: Path) 
     shutil.copyfile(trainer.folder / "metrics.jsonl", out / "metrics.jsonl")
     copy_rows(trainer, out / FOLDER)
     curves.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(trainer.rows).to_csv(curves, index=False)
+    table = pd.DataFrame(trainer.rows)
+    if (figure := trainer.objective.figure) in table:  # last, which is what `dvc plots` draws
+        table[figure] = table.pop(figure)
+    table.to_csv(curves, index=False)
     if doubt := trainer.objective.doubt(best):
         log.warning("%s", doubt)
     return {"model": choice.model, "parameters": trainer.parameters} | training
