@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from tests.leaderboard.conftest import CHANGES
 from tests.shapes import write_colours
+from vidpred.cli import app
 from vidpred.commands.leaderboard import show
 from vidpred.errors import UserError
 from vidpred.leaderboard.bench import Bench
@@ -94,3 +97,23 @@ def test_classifiers_are_ranked_by_top1_beside_the_commonest_class(
     (colours / "mine/model.json").write_text(json.dumps(info))
     with pytest.raises(UserError, match="another task than this leaderboard: classes"):
         submit(Bench(plan), "mine", out)
+
+
+def test_each_group_is_left_out_and_judged_by_top1(colours: Path) -> None:
+    params = yaml.safe_load((colours / "params.yaml").read_text())
+    params["train"] |= {"model": "single_frame", "steps": 30, "warmup_steps": 2}
+    (colours / "params.yaml").write_text(yaml.safe_dump(params))
+    groups = sorted(set(pq.read_table(colours / "data/split/groups.parquet")["joined"].to_pylist()))[:2]
+    done = CliRunner().invoke(app, ["leave-one-out", "--groups", ",".join(groups)])
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(colours / "leave_one_out/leave_one_out.csv")
+    assert list(rows.columns) == ["group", "videos", "top1_single_frame", "top1_majority", "over_majority"]
+    assert list(rows["group"]) == groups
+    assert (rows["top1_single_frame"] == 1).all()  # colours are learned in a few steps
+    assert (rows["top1_majority"] < 0.5).all()
+    page = (colours / "leave_one_out/leave_one_out.md").read_text()
+    for said in (
+        "| left out | videos | top-1 single_frame | top-1 majority | over majority |",
+        "points of top-1 pooled",
+    ):
+        assert said in page

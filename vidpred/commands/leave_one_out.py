@@ -37,13 +37,15 @@ def leave_one_out(*, groups: Sequence[str], steps: int | None, output: Path | No
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"--output {output} is a file: give a folder, two files are written")
     params = load_params(root / "params.yaml")
-    if params.task.kind == "classify":
-        raise UserError("task.kind is classify, and only models that predict frames are compared so: see results/tune")
+    if params.train.init is not None:
+        log.warning("train.init is left out here: %s may have seen the group that is left out", params.train.init)
     if steps is not None:
         fewer = TrainParams.model_validate(params.train.model_dump() | {"steps": steps, "minutes": None})
         params = params.model_copy(update={"train": fewer})
     set_threads(params.resources.threads)
-    rounds = plan_rounds(root, home(root), choose(params.train, root / "results/tune/best.yaml"), params)
+    rounds = plan_rounds(
+        root, home(root), choose(params.train, root / "results/tune/best.yaml", params.task.kind), params
+    )
     unknown = sorted(set(groups) - set(rounds.clips))
     if unknown:
         raise UserError(f"--groups: no group is called {unknown[0]}: there are {', '.join(rounds.clips)}")
@@ -61,30 +63,50 @@ def leave_one_out(*, groups: Sequence[str], steps: int | None, output: Path | No
     except Stopped:
         log.warning("stopped; what is done is kept, and the same command goes on from here")
         return 130
-    model = rounds.choice.model
-    _write_and_show(_by_group(tables, model), gains_of(tables, model), model, output or root / FOLDER)
+    model, kind = rounds.choice.model, params.task.kind
+    rows = (_videos_by_group if kind == "classify" else _by_group)(tables, model)
+    _write_and_show(rows, gains_of(tables, model, kind), model, kind, output or root / FOLDER)
     return 0
 
 
 def _by_group(tables: Sequence[pd.DataFrame], model: str) -> pd.DataFrame:
     """A row a group: how many windows, the PD of each model, and gains over `REFERENCES`."""
+    others = REFERENCES["predict"]
     rows = []
     for table in tables:
         means = table.groupby("model")["perceptual_distance"].mean()
         row = {"group": table["group"].iloc[0], "windows": int((table["model"] == model).sum())}
-        row |= {f"pd_{name}": means[name] for name in (model, *REFERENCES)}
-        rows.append(row | {f"over_{name}": 1 - means[model] / means[name] if means[name] else 0 for name in REFERENCES})
+        row |= {f"pd_{name}": means[name] for name in (model, *others)}
+        rows.append(row | {f"over_{name}": 1 - means[model] / means[name] if means[name] else 0 for name in others})
     return pd.DataFrame(rows)
 
 
-def _write_and_show(rows: pd.DataFrame, gains: Mapping[str, Gain], model: str, out: Path) -> None:
-    pds, overs = [f"PD {name}" for name in (model, *REFERENCES)], [f"over {name}" for name in REFERENCES]
-    headings = ["left out", "windows", *pds, *overs]
+def _videos_by_group(tables: Sequence[pd.DataFrame], model: str) -> pd.DataFrame:
+    """A row a group: how many videos, top-1 of each model, and by how much the model's is higher."""
+    others = REFERENCES["classify"]
+    rows = []
+    for table in tables:
+        means = table.groupby("model")["top1"].mean()
+        row = {"group": table["group"].iloc[0], "videos": int((table["model"] == model).sum())}
+        row |= {f"top1_{name}": means[name] for name in (model, *others)}
+        rows.append(row | {f"over_{name}": means[model] - means[name] for name in others})
+    return pd.DataFrame(rows)
+
+
+def _write_and_show(rows: pd.DataFrame, gains: Mapping[str, Gain], model: str, kind: str, out: Path) -> None:
+    classifies, others = kind == "classify", REFERENCES[kind]
+    figure, unit = ("top-1", "") if classifies else ("PD", " %")
+    headings = ["left out", str(rows.columns[1])]
+    headings += [f"{figure} {name}" for name in (model, *others)] + [f"over {name}" for name in others]
+    middle = 3 + len(others)
     cells = [
-        [str(row[0]), str(row[1]), *(f"{x:.2f}" for x in row[2:5]), *(f"{100 * x:+.1f} %" for x in row[5:])]
+        [
+            str(row[0]), str(row[1]), *(f"{100 * x:.1f} %" if classifies else f"{x:.2f}" for x in row[2:middle]),
+            *(f"{100 * x:+.1f}{unit}" for x in row[middle:]),
+        ]
         for row in rows.itertuples(index=False)
-    ]
-    told = [f"over {name}: {_in_words(gain)}" for name, gain in gains.items()]
+    ]  # fmt: skip
+    told = [f"over {name}: {_in_words(gain, classifies=classifies)}" for name, gain in gains.items()]
     out.mkdir(parents=True, exist_ok=True)
     with atomic(out / "leave_one_out.csv") as part:
         rows.to_csv(part, index=False)
@@ -102,14 +124,16 @@ def _write_and_show(rows: pd.DataFrame, gains: Mapping[str, Gain], model: str, o
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _in_words(gain: Gain) -> str:
+def _in_words(gain: Gain, *, classifies: bool) -> str:
     if gain["still"]:
         return "nothing moves"
+    unit = "points of top-1" if classifies else "%"
     parts = [
-        f"{100 * value:+.1f} % {name} (95 %: {100 * low:+.1f} to {100 * high:+.1f})"
+        f"{100 * value:+.1f} {unit} {name} (95 %: {100 * low:+.1f} to {100 * high:+.1f})"
         for name, value, (low, high) in (
             ("pooled", gain["pooled"], gain["pooled_interval"]),
             ("macro", gain["macro"], gain["macro_interval"]),
         )
     ]
-    return f"{', '.join(parts)}, on {gain['units']} independent groups or stretches of time"
+    units = "independent groups" if classifies else "independent groups or stretches of time"
+    return f"{', '.join(parts)}, on {gain['units']} {units}"

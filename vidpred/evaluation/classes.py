@@ -175,8 +175,9 @@ def judge_classes(
         batch_size=params.evaluate.batch_size, device=device,
     )  # fmt: skip
     videos = by_video(rows, task.classes)
-    said = commonest_scores(shards, read_split(split, "train"), task.classes)
-    common = judged(np.tile(said, (len(videos), 1)), videos["label"].to_list(), task.classes)
+    train = read_split(split, "train")
+    said = commonest_scores(shards, train, task.classes)
+    common = commonest_of(shards, train, videos, task.classes)
     matrix = confusion_of(videos["label"].to_list(), videos["predicted"].to_list(), task.classes)
     gain = as_gain(paired_difference(videos["top1"], common["top1"], videos["group"]))
     of_windows = judged(
@@ -237,6 +238,15 @@ def commonest_scores(shards: Shards, train: Sequence[Segment], classes: Sequence
     labels = [shards.clips[segment.clip].label for segment in train]
     shares = np.array([labels.count(name) / len(labels) for name in classes])
     return np.asarray(shares - 1e-12 * np.arange(len(shares)))  # `judged` takes ties for wrong
+
+
+def commonest_of(
+    shards: Shards, train: Sequence[Segment], videos: pd.DataFrame, classes: Sequence[str]
+) -> pd.DataFrame:
+    """The same videos (`source`, `group`, `label`) as the baseline judges them: `predicted`, `top1`, `top5` and
+    `cross_entropy`."""
+    said = np.tile(commonest_scores(shards, train, classes), (len(videos), 1))
+    return videos[["source", "group", "label"]].assign(**judged(said, videos["label"].to_list(), classes))
 
 
 def _interval(videos: pd.DataFrame) -> list[float] | None:

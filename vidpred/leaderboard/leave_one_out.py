@@ -1,8 +1,9 @@
 """How a model does on a video of which training has seen nothing: each group in turn is left out, and judged.
 
-In: the project's shards and split, params.yaml. Out: a row a window of all groups, scored by models that never saw
-them. Each training has the budget of `train`, starts anew, and is validated on the ends of its own clips, which
-`flow_gate` is fitted on too. What is done is kept in `VIDPRED_HOME/leave_one_out/<key>/<group>`.
+In: the project's shards and split, params.yaml. Out: a row a window of all groups (of a classifier a row a video),
+scored by models that never saw them. Each training has the budget of `train`, starts anew, and is validated on the ends
+of its own clips, which `flow_gate` is fitted on too. What is done is kept in
+`VIDPRED_HOME/leave_one_out/<key>/<group>`.
 """
 
 from __future__ import annotations
@@ -20,21 +21,24 @@ from vidpred.config import Params
 from vidpred.data.clips import evaluation_windows, evenly
 from vidpred.data.split import leave_out, write_split
 from vidpred.errors import UserError
+from vidpred.evaluation.classes import MAJORITY, by_video, commonest_of, score_windows
 from vidpred.evaluation.evaluate import fitted_flow_gate
-from vidpred.evaluation.intervals import FLOOR, Gain, paired_gain
+from vidpred.evaluation.intervals import FLOOR, Gain, as_gain, paired_difference, paired_gain
 from vidpred.evaluation.scoring import score_model
 from vidpred.leaderboard.sources import code_digest
 from vidpred.models import zoo
 from vidpred.training.data import Data, read_data
 from vidpred.training.device import choose_device
 from vidpred.training.final import Choice, train_model
-from vidpred.types import Predictor
+from vidpred.types import Classifier, Predictor
 from vidpred.workspace import atomic, digest, locked
 
 log = logging.getLogger(__name__)
 
-REFERENCES = ("copy_last", "flow_gate")
-"""What gains are told over."""
+REFERENCES = {"predict": ("copy_last", "flow_gate"), "classify": (MAJORITY,)}
+"""What gains are told over, by the kind of task."""
+FIGURES = {"predict": "perceptual_distance", "classify": "top1"}
+"""What is compared."""
 SCORES = "windows.parquet"
 """Written last: where it is, the group is judged."""
 
@@ -60,8 +64,9 @@ def plan_rounds(root: Path, home: Path, choice: Choice, params: Params) -> Round
     Raises:
         UserError: there is no data, the task is to interpolate, or there are fewer than three groups.
     """
-    if params.task.kind != "predict":
-        raise UserError("leave-one-out is for task.kind: predict")
+    kind = params.task.kind
+    if kind not in REFERENCES:
+        raise UserError(f"leave-one-out is for task.kind predict or classify, not {kind}")
     data = read_data(root / "data/shards", root / "data/split", params)
     clips: dict[str, list[int]] = {}
     for row in pq.read_table(root / "data/split/groups.parquet").to_pylist():
@@ -71,7 +76,7 @@ def plan_rounds(root: Path, home: Path, choice: Choice, params: Params) -> Round
         raise UserError(f"there are {len(clips)} groups, and one is left out: add clips, at least 3 groups are needed")
     parts = {
         "model": choice.model,
-        "config": asdict(zoo.config_of(choice.model, choice.config)),
+        "config": asdict(zoo.config_of(choice.model, choice.config, kind)),
         "train": choice.params.model_dump(),
         "task": asdict(data.task),
         "data": data.shards.data_id,
@@ -79,7 +84,7 @@ def plan_rounds(root: Path, home: Path, choice: Choice, params: Params) -> Round
         "split": params.split.model_dump(include={"val", "seed"}),
         "flow": params.flow.model_dump(),
         "evaluate": params.evaluate.model_dump(include={"windows_per_clip", "window_step", "crop"}),
-        "code": code_digest(zoo.module(choice.model).__name__, "vidpred.leaderboard.leave_one_out"),
+        "code": code_digest(zoo.module(choice.model, kind).__name__, "vidpred.leaderboard.leave_one_out"),
     }
     return Rounds(choice, data, params, dict(sorted(clips.items())), home / "leave_one_out" / digest(parts)[:16])
 
@@ -88,7 +93,8 @@ def judge_group(rounds: Rounds, group: str, should_stop: Callable[[], bool]) -> 
     """Trains without a group and scores the windows of that group, or reads what was found.
 
     Returns:
-        A row a window and model (`model`), as `score_model` gives it.
+        A row a window and model (`model`), as `score_model` gives it; of a classifier a row a video and model, as
+        `by_video` does.
 
     Raises:
         Stopped: `should_stop` said so; a checkpoint is written.
@@ -119,6 +125,23 @@ def _judged(rounds: Rounds, group: str, folder: Path, should_stop: Callable[[], 
         should_stop=should_stop,
     )
     trained = trainer.best_model()
+    judged = params.evaluate
+    windows = evaluation_windows(
+        parts["test"], task=params.task, per_clip=judged.windows_per_clip, step=judged.window_step
+    )
+    if isinstance(trained, Classifier):
+        videos = by_video(
+            score_windows(
+                trained, data.shards, windows, task=data.task, flow=params.flow, batch_size=judged.batch_size,
+                device=device,
+            ),
+            data.task.classes,
+        )  # fmt: skip
+        common = commonest_of(data.shards, parts["train"], videos, data.task.classes)
+        return pd.concat(
+            [videos.assign(model=rounds.choice.model, group=group), common.assign(model=MAJORITY, group=group)],
+            ignore_index=True,
+        )
     if not isinstance(trained, Predictor):
         raise TypeError(f"{rounds.choice.model} predicts nothing")
     models: dict[str, Predictor] = {
@@ -126,10 +149,6 @@ def _judged(rounds: Rounds, group: str, folder: Path, should_stop: Callable[[], 
         "copy_last": zoo.build("copy_last", {}, data.task).eval(),
         "flow_gate": fitted_flow_gate(data.shards, folder / "split", params, data.task),
     }
-    judged = params.evaluate
-    windows = evaluation_windows(
-        parts["test"], task=params.task, per_clip=judged.windows_per_clip, step=judged.window_step
-    )
     tables = [
         score_model(
             model, data.shards, windows, task=data.task, flow=params.flow, crop=judged.crop,
@@ -140,15 +159,20 @@ def _judged(rounds: Rounds, group: str, folder: Path, should_stop: Callable[[], 
     return pd.concat(tables, ignore_index=True)
 
 
-def gains_of(tables: Sequence[pd.DataFrame], model: str) -> dict[str, Gain]:
-    """The gain of a model over each of `REFERENCES`, in PD, over all windows of the groups that were left out."""
-    rows = pd.concat(tables, ignore_index=True)
+def gains_of(tables: Sequence[pd.DataFrame], model: str, kind: str) -> dict[str, Gain]:
+    """The gain of a model over each of `REFERENCES`: in PD over all windows of the groups that were left out, or in
+    top-1 over all their videos."""
+    rows, figure = pd.concat(tables, ignore_index=True), FIGURES[kind]
 
     def of(name: str) -> pd.DataFrame:
         return rows[rows["model"] == name].reset_index(drop=True)
 
-    mine, pd_ = of(model), "perceptual_distance"
+    mine = of(model)
+    if kind == "classify":
+        return {
+            name: as_gain(paired_difference(mine[figure], of(name)[figure], mine["group"])) for name in REFERENCES[kind]
+        }
     return {
-        name: paired_gain(mine[pd_], of(name)[pd_], mine["group"], blocks=mine["block"], floor=FLOOR)
-        for name in REFERENCES
+        name: paired_gain(mine[figure], of(name)[figure], mine["group"], blocks=mine["block"], floor=FLOOR)
+        for name in REFERENCES[kind]
     }

@@ -53,7 +53,7 @@ def drawn_trials(tried: Tried, most: int = DRAWN) -> list[int]:
 
 
 def curves_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial that is drawn and validation. Last is what trials are judged by: `dvc plots` draws the last column."""
+    """A row a trial that is drawn and validation; the last column, which `dvc plots` draws, is what they are judged by."""
     rows = []
     for number in drawn_trials(tried):
         curve = tried.curves[number]
@@ -112,7 +112,7 @@ def front(tried: Tried, objective: str) -> list[int]:
 
 
 def front_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial on the front of PD and `operations`, and of `latency_ms` where that was measured; PD last, as above."""
+    """A row a trial on the front of PD and `operations`, and of `latency_ms` where that was measured; PD comes last."""
     tables = [
         pd.DataFrame(
             {
