@@ -53,7 +53,7 @@ def drawn_trials(tried: Tried, most: int = DRAWN) -> list[int]:
 
 
 def curves_table(tried: Tried) -> pd.DataFrame:
-    """A row a trial that is drawn and validation; the last column, which `dvc plots` draws, is what they are judged by."""
+    """A row a trial that is drawn and validation; the last column, which `dvc plots` draws, judges them."""
     rows = []
     for number in drawn_trials(tried):
         curve = tried.curves[number]
