@@ -26,6 +26,8 @@ _UNITS = UNITS | FURTHER_UNITS | {"top1": "", "top5": "", "cross_entropy": ""}
 _UP = HIGHER_IS_BETTER | FURTHER_HIGHER_IS_BETTER | {"top1": True, "top5": True, "cross_entropy": False}
 
 Pair = tuple[str, str]
+_Rows = tuple[Mapping[Any, Any], Mapping[Any, Any]]
+"""Of both models, on the same window or video."""
 _PICTURES, _LARGEST_PICTURE = 12, 4_000_000
 
 
@@ -184,6 +186,9 @@ def _figures(found: Comparison, one: Subject, other: Subject) -> None:
     else:
         found.windows = "different test windows, or not on record: the figures cannot be compared strictly"
     blocks = "time" in {subject.tags.get("vidpred.split") for subject in (one, other)}
+    if rows and all(subject.info.get("task", {}).get("kind") == "classify" for subject in (one, other)):
+        rows, blocks = _videos(rows, one, other), False
+        found.windows = f"{len(rows):,} test videos, {found.windows}" if rows else "test windows of other classes"
     for name in shared:
         first, second = sides[0][name], sides[1][name]
         up = _UP.get(name)
@@ -209,15 +214,33 @@ def _test(subject: Subject) -> dict[str, float]:
     }
 
 
-def _shared_windows(one: Subject, other: Subject) -> list[tuple[Mapping[str, str], Mapping[str, str]]]:
+def _shared_windows(one: Subject, other: Subject) -> list[_Rows]:
     sides = [read_rows(kept) if (kept := subject.file(WINDOWS)) else [] for subject in (one, other)]
     theirs = {(row.get("clip"), row.get("start")): row for row in sides[1]}
     return [(row, theirs[at]) for row in sides[0] if (at := (row.get("clip"), row.get("start"))) in theirs]
 
 
-def _interval(
-    rows: Sequence[tuple[Mapping[str, str], Mapping[str, str]]], name: str, *, blocks: bool
-) -> tuple[tuple[float, float] | None, bool]:
+def _videos(rows: Sequence[_Rows], one: Subject, other: Subject) -> list[_Rows]:
+    """What two classifiers of the same classes say of each video, by the windows that both have judged; else none."""
+    import pandas as pd
+
+    from vidpred.evaluation.classes import by_video
+
+    classes, theirs = (list(subject.info["task"].get("classes", ())) for subject in (one, other))
+    scores = {f"p{i}": float for i in range(len(classes))}
+    if classes != theirs:
+        return []
+    try:
+        first, second = (
+            by_video(pd.DataFrame([pair[side] for pair in rows]).astype(scores), classes).to_dict("records")
+            for side in (0, 1)
+        )
+    except (KeyError, ValueError):  # a record of another form
+        return []
+    return list(zip(first, second, strict=True))
+
+
+def _interval(rows: Sequence[_Rows], name: str, *, blocks: bool) -> tuple[tuple[float, float] | None, bool]:
     if len(rows) < 2:
         return None, False
     try:
