@@ -117,6 +117,7 @@ def test_the_command_tells_each_clip_and_stops_at_none(model: Path, clip: Path, 
     [
         (["{model}", "{clip}", "--device", "gpu"], "torch has no device gpu here: take auto or cpu"),
         ([], "no clips: name GIFs, videos or folders of them, or give --files-from"),
+        (["{clip}", "{model}"], "is a clip, and MODEL comes first: `vidpred classify {model} {clip}`"),
         (["nosuchmodel", "{clip}"], "nosuchmodel: no such model folder, GIF or video"),
         (["{model}", "{clip}", "-", "--files-from", "-"], "standard input (-) can be read once only"),
         (["{model}", "{clip}", "-o", "all.srt", "--localise", "none"], "a table of classes, -o classes.csv"),
@@ -204,6 +205,12 @@ def test_a_clip_on_standard_input_and_a_list_of_paths(model: Path, clip: Path, t
     write_gif(short, np.zeros((5, 40, 40, 3), np.uint8), 10)
     done = CliRunner().invoke(app, ["classify", str(model), "-", "--localise", "sliding"], input=short.read_bytes())
     assert done.exit_code == 1
+
+
+def test_an_address_in_the_net_is_told_how_to_pipe(model: Path) -> None:
+    done = CliRunner().invoke(app, ["classify", str(model), "https://example.org/cat.gif"])
+    assert done.exit_code == 1
+    assert "curl -sL https://example.org/cat.gif | vidpred classify -" in " ".join(done.stderr.split())
 
 
 def test_the_model_of_the_project_is_taken_where_none_is_named(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from enum import StrEnum
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,6 @@ EPILOG = (
     "`vidpred classify match.mp4 -o match.srt -o match.png`; "
     "`vidpred classify matches/ --localise proposals --truth matches.csv`"
 )
-
-log = logging.getLogger(__name__)
 
 
 class Localise(StrEnum):
@@ -88,25 +87,22 @@ def classify(
     """Say which class each clip is of, and what happens when in long videos, with a model that `task.kind: classify`
     has trained."""
     from vidpred.errors import UserError
-    from vidpred.models.files import INFO, WEIGHTS
     from vidpred.serving.classify_files import classify_files
     from vidpred.serving.classifying import Asked
-    from vidpred.tracking.meant import is_uri
+    from vidpred.serving.sources import is_url
+    from vidpred.tracking.meant import is_model
     from vidpred.workspace import find_root, set_up_logging
 
     set_up_logging()
     named = paths or []
-    given = bool(named) and (is_uri(named[0]) or any((Path(named[0]) / name).exists() for name in (INFO, WEIGHTS)))
+    given = bool(named) and is_model(named[0]) and not is_url(named[0])
     inputs = [Path(path) for path in (named[1:] if given else named)]
     if given and not inputs and files_from is None:
         raise UserError("name a GIF or video beside the model")
     if not named and files_from is None:
         raise UserError("no clips: name GIFs, videos or folders of them, or give --files-from")
-    if not given and len(named) > 1 and not Path(named[0]).suffix and not Path(named[0]).exists():
-        from glob import has_magic
-
-        if not has_magic(named[0]) and named[0] != "-":
-            raise UserError(f"{named[0]}: no such model folder, GIF or video")
+    if not given:
+        _check_first(named)
     raise typer.Exit(
         classify_files(
             named[0] if given else find_root() / "models/trained", inputs, files_from=files_from,
@@ -114,3 +110,21 @@ def classify(
             output=output or [], truth=truth, as_json=as_json, device=device,
         )
     )  # fmt: skip
+
+
+def _check_first(named: Sequence[str]) -> None:
+    """Whether the first word is a clip, as where the project's own model is meant.
+
+    Raises:
+        UserError: it is nothing that there is, or the model comes after it.
+    """
+    from vidpred.errors import UserError
+    from vidpred.serving.sources import is_url
+    from vidpred.tracking.meant import is_model
+
+    if later := next((word for word in named[1:] if is_model(word) and not is_url(word)), None):
+        raise UserError(f"{named[0]} is a clip, and MODEL comes first: `vidpred classify {later} {named[0]}`")
+    if len(named) > 1 and not has_magic(named[0]) and named[0] != "-":
+        first = Path(named[0])
+        if not first.suffix and not first.exists():
+            raise UserError(f"{first}: no such model folder, GIF or video")

@@ -68,7 +68,7 @@ def classify_files(
     """
     known = read_truth(truth) if truth else {}
     with tempfile.TemporaryDirectory(prefix="vidpred-", ignore_cleanup_errors=True) as folder:
-        sources = collect(inputs, listed=files_from, folder=Path(folder))
+        sources = collect(inputs, listed=files_from, folder=Path(folder), command="vidpred classify")
         for problem in sources.problems:
             log.error("%s", problem)
         if not sources.files:

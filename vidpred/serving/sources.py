@@ -47,7 +47,9 @@ class Sources:
     """Whether more than one clip may come out."""
 
 
-def collect(inputs: Sequence[Path], *, listed: Path | None, folder: Path) -> Sources:
+def collect(
+    inputs: Sequence[Path], *, listed: Path | None, folder: Path, command: str = "vidpred predict MODEL"
+) -> Sources:
     """The clips behind what was typed.
 
     Args:
@@ -55,6 +57,7 @@ def collect(inputs: Sequence[Path], *, listed: Path | None, folder: Path) -> Sou
             input.
         listed: A file of paths, one a line or with NUL between them, or `-`: standard input.
         folder: An empty one, where the bytes of standard input are put.
+        command: That was typed, for what is said of an address in the net.
 
     Raises:
         UserError: nothing is named, standard input is asked for twice or is a terminal, or `listed` cannot be read.
@@ -75,7 +78,7 @@ def collect(inputs: Sequence[Path], *, listed: Path | None, folder: Path) -> Sou
             found.setdefault(file, Source(file, str(file), file.stem))
         sources.several |= len(files) > 1 or any(_kind(match) == "folder" for match in matches)
         if not files:
-            sources.problems.append(_problem(path))
+            sources.problems.append(_problem(path, command))
     sources.files = list(found.values())
     return sources
 
@@ -110,12 +113,12 @@ def _files(path: Path) -> list[Path]:
     return [path] if kind == "file" else []
 
 
-def _problem(path: Path) -> str:
+def _problem(path: Path, command: str) -> str:
     """Why a path gives no clip."""
     if is_url(str(path)):
         url = re.sub("^([a-zA-Z0-9]+:)/+", r"\1//", str(path))  # a path has lost a slash of it
         if url.startswith("http"):
-            piped = f"curl -sL {shlex.quote(url)} | vidpred predict MODEL -"
+            piped = f"curl -sL {shlex.quote(url)} | {command} -"
             return f"{url} is an address, and only files are read: `{piped}`"
         return f"{url} is an address, and only files are read: download it first, or pipe it into `-`"
     kind = _kind(path)
