@@ -50,7 +50,7 @@ class Toy(Classifier):
         if self.fusion == "early":
             check_length("early_fusion", clip, self.length)
         x = standardise(clip)
-        batch = len(x)
+        batch = x.shape[0]  # len() would be a number that torch.export takes for fixed
         x = {"late": x.flatten(0, 1), "early": x.flatten(1, 2), "slow": x.transpose(1, 2)}[self.fusion]
         maps = F.relu(self.second(self.pool(F.relu(self.first(x)))))
         features = pooled(maps)

@@ -116,7 +116,7 @@ class CnnLstm(Classifier):
         if self.over_time:  # (B, C, T', H, W) to frames
             maps = maps.transpose(1, 2).flatten(0, 1)
         found = self.places(maps) if self.config.backbone == "small" else self.look.net.score(maps)
-        states, _ = self.lstm(self.norm(found).unflatten(0, (len(clip), moments)))
+        states, _ = self.lstm(self.norm(found).unflatten(0, (clip.shape[0], moments)))
         if self.config.outputs == "many_to_one":
             return Scores(self.score(states[:, -1]).float())
         return agreed(self.score(states), training=self.training)

@@ -60,7 +60,7 @@ def export_model(
     with tempfile.TemporaryDirectory(prefix=".vidpred-export-", dir=output.parent) as temporary:
         part = Path(temporary) / f"model{next(s for s, its in SUFFIXES.items() if its == chosen)}"
         log.info("%s: capturing the graph, which takes seconds to minutes", model)
-        captured = capture(subject.graph, task, static=static)
+        captured = capture(subject.graph, task, sizes=subject.sizes, static=static)
         if captured.why and not static:
             log.info("not everything may vary: %s", captured.why)
         log.info("captured: %s; writing it as %s", captured.bounds.told(), output.name)

@@ -123,12 +123,13 @@ class Captured(NamedTuple):
     """Why no more may vary; empty where everything may."""
 
 
-def capture(graph: Graph, task: Task, *, static: bool = False) -> Captured:
+def capture(graph: Graph, task: Task, *, sizes: bool = True, static: bool = False) -> Captured:
     """Captures a model with as much that may vary as it allows.
 
     Args:
         graph: Of a model on the CPU.
         task: What it was trained for.
+        sizes: Whether rows and columns are to vary, where the model can.
         static: Whether batch and size are to be fixed: one window of the task's size.
 
     Raises:
@@ -137,7 +138,7 @@ def capture(graph: Graph, task: Task, *, static: bool = False) -> Captured:
     graph.eval()
     if static:
         return Captured(_capture(graph, task, Bounds.static(task)), Bounds.static(task), "asked for")
-    why = _bound_to_its_size(graph, task)
+    why = _bound_to_its_size(graph, task) if sizes else "its size is that of the model"
     if not why:
         multiple = int(getattr(graph.model, "multiple", 1))
         while Bounds.any_size(task, multiple).holds(task):

@@ -32,6 +32,8 @@ class Subject(Protocol):
     """Of the unit: what 1 of the output is."""
     tolerance: float
     """In the unit: what a graph may differ by, unless told otherwise."""
+    sizes: bool
+    """Whether frames of other sizes are worth trying."""
     needs_flow: bool
     """Whether `flow` goes in too."""
 
@@ -55,7 +57,7 @@ class Frames:
     """
 
     input, output, unit, figure = CONTEXT, FRAMES, "grey levels of 255", "largest_difference_grey_levels"
-    scale, tolerance = 255.0, 1.0
+    scale, tolerance, sizes = 255.0, 1.0, True
 
     def __init__(self, model: Predictor, task: Task, asked: int | None) -> None:
         self._model, self._task = model, task
@@ -99,7 +101,7 @@ class Classes:
     """
 
     input, output, unit, figure = CLIP, PROBABILITIES, "percentage points", "largest_difference_points"
-    scale, tolerance = 100.0, 0.1
+    scale, tolerance, sizes = 100.0, 0.1, False  # a graph fixes the places that are pooled
 
     def __init__(self, model: Classifier, task: Task) -> None:
         self._model, self._task = model, task
