@@ -63,6 +63,17 @@ def test_help_and_refusals_speak_of_options_and_not_of_the_library_that_reads_th
         assert not re.search("Value error|Input should|parse string", done.stderr)
 
 
+def test_a_path_that_is_not_utf8_can_be_told(root: Path, tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        home.mkdir()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    done = vidpred("clean", "--dry-run", cwd=root, env={"VIDPRED_HOME": str(home), "PYTHONUTF8": "1"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to free in" in done.stdout
+
+
 def test_version(tmp_path: Path) -> None:
     done = vidpred("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, f"vidpred {__version__}")

@@ -5,6 +5,7 @@ Exit codes: 0 all well, 1 an error that one line explains, 2 a command line that
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -469,6 +470,9 @@ def _plain(message: str) -> str:
 
 def main() -> None:
     """Runs the command line; every error that a user can mend is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False, prog_name="vidpred")
     except UserError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,19 @@ def test_a_gif_of_at_most_256_colours_is_exact(tmp_path: Path, colours: int) -> 
     encode.write_gif(tmp_path / "a.gif", frames, 10)
     read = media.decode(tmp_path / "a.gif", height=32, width=48, fps=10, ffmpeg=FFMPEG)
     np.testing.assert_array_equal(read, frames)
+
+
+def test_names_need_not_be_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 only")
+    for suffix in (".gif", ".mp4"):
+        path = folder / os.fsdecode(b"na\xefve" + suffix.encode())
+        encode.write_video(path, squares(), 10)
+        assert media.facts(path, ffmpeg=FFMPEG).fps == 10
+        assert len(media.decode(path, height=48, width=64, ffmpeg=FFMPEG)) == 12
 
 
 def test_a_gif_of_many_colours_and_an_mp4_come_back_nearly(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from vidpred.errors import UserError
 from vidpred.workspace import atomic
 
 _WRITE_SECONDS = 600
+_OUTPUT = "OUTPUT"
+"""Stands for the file in the graph, whose names must be UTF-8: those of files need not be."""
 
 
 def _write(
@@ -55,10 +57,11 @@ def _write(
             # else x264 takes whatever instructions it finds, and now and then comes to other bytes
             options |= {"vcodec": "libx264", "x264-params": "cpu-independent=1", "crf": crf, "movflags": "+faststart"}
             options |= {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709"}
-        arguments: list[str] = graph.get_args(graph.output(video, f"file:{part.resolve()}", format=kind, **options))
+        arguments: list[str] = graph.get_args(graph.output(video, _OUTPUT, format=kind, **options))
+        target = f"file:{part.resolve()}"
         try:
             status, told = run(
-                ["-v", "level+error", *arguments, "-y"],
+                ["-v", "level+error", *(target if one == _OUTPUT else one for one in arguments), "-y"],
                 ffmpeg=ffmpeg or any_ffmpeg(),
                 timeout_seconds=_WRITE_SECONDS,
             )

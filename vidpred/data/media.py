@@ -420,9 +420,10 @@ def facts(path: Path, *, ffmpeg: Path, max_pixels: int = 40_000_000, timeout_sec
 
     _checked(path)
     look = Look(8, 8, max_pixels=max_pixels)
-    # with nothing to write ffmpeg describes its input and ends
-    source = graph.input(f"file:{path.resolve()}", **dict(input_options(Job(path), look)))
-    arguments = graph.get_args(graph.output(source, "unused"))[:-1]
+    # with nothing to write ffmpeg describes its input and ends; a graph takes no names that are not UTF-8
+    source = graph.input("INPUT", **dict(input_options(Job(path), look)))
+    asked = graph.get_args(graph.output(source, "unused"))[:-1]
+    arguments = [f"file:{path.resolve()}" if one == "INPUT" else one for one in asked]
     _, told = run(["-v", "level+info", *arguments], ffmpeg=ffmpeg, timeout_seconds=timeout_seconds)
     return facts_told(input_told(told), max_pixels=max_pixels)
 
