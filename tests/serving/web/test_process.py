@@ -40,6 +40,17 @@ def test_a_stop_lets_what_is_under_way_finish_and_leaves_nothing(model: Path, ca
     assert "Traceback" not in "".join(server.lines)
 
 
+def test_a_second_ctrl_c_does_not_wait_and_says_no_more(model: Path, cat: bytes) -> None:
+    with serving(str(model)) as server, server.client() as client, half_sent(client, cat):
+        until(client, "vidpred_uploads_under_way 1.0")
+        server.process.send_signal(signal.SIGINT)
+        wait_for(lambda: "Ctrl-C again stops at once" in "".join(server.lines))
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in "".join(server.lines)
+
+
 def test_new_weights_are_taken_up_and_broken_ones_are_not(model: Path, cat: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     shutil.copytree(model, folder)

@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from dataclasses import replace
+from types import FrameType
 
 import uvicorn
 
@@ -53,8 +54,20 @@ def serve(settings: Settings) -> None:
         # uvicorn raises the signal that stopped it again when all is done, which would make a failure of it
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, lambda *_: None)
-        uvicorn.Server(config).run([listener])
+        _Server(config).run([listener])
     log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """Says what it waits for when it is told to stop, and goes without a word when it is told so again."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Of SIGTERM and Ctrl-C."""
+        if not self.should_exit and self.server_state.tasks:
+            log.info("stopping once what is under way is done; Ctrl-C again stops at once")
+        elif self.should_exit:  # tracebacks of what is broken off then
+            logging.getLogger("uvicorn.error").disabled = True
+        super().handle_exit(sig, frame)
 
 
 def _listen(settings: Settings) -> socket.socket:
