@@ -121,7 +121,10 @@ async function run() {
 }
 
 function wire() {
-  byId("file").addEventListener("change", (event) => take(event.target.files[0]));
+  byId("file").addEventListener("change", (event) => {
+    take(event.target.files[0]);
+    event.target.value = ""; // the same file may be chosen again, once it has been changed
+  });
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
     run();
@@ -132,8 +135,7 @@ function wire() {
   byId("model").addEventListener("change", () => {
     wording();
     if (!clip) blank(true);
-    offerExamples();
-    card();
+    Promise.all([card(), offerExamples()]).catch((error) => complain(sentence(error.message)));
     run();
   });
   byId("mp4").addEventListener("click", async () => {
@@ -173,16 +175,18 @@ function wire() {
 async function card() {
   const model = chosen();
   byId("model-told").textContent = `${model.id.length > 34 ? `${model.id}: ` : ""}${model.network}, ${model.context} frames of ${model.width} × ${model.height} in`;
-  showCard(model, await get(`/api/card?model=${encodeURIComponent(model.id)}`));
   const named = `-F 'model=${model.id}' \\\n     ${location.origin}`;
   byId("curl").textContent = classifies()
     ? `curl -F file=@cat.gif ${named}/api/classify`
     : `curl -F file=@cat.gif -F frames=5 \\\n     ${named}/api/predict -o future.gif`;
+  const told = await get(`/api/card?model=${encodeURIComponent(model.id)}`);
+  if (chosen() === model) showCard(model, told); // else another one has been chosen meanwhile
 }
 
 async function offerExamples() {
   const kind = classifies() ? "classify" : "predict";
   const names = (await get("/static/examples/list.json")).filter((one) => (one.kind ?? "predict") === kind);
+  if (kind !== (classifies() ? "classify" : "predict")) return; // as of cards
   const buttons = names.map(({ file, title }) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "example", title });
     button.dataset.name = file;
