@@ -7,7 +7,6 @@ page, is respected: the move is written down when it is noticed, and told.
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from vidpred.errors import UserError
+from vidpred.tracking.entries import user
 from vidpred.tracking.store import StoreError, every
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ class Move:
 
 def who() -> str:
     """The person at work: the user of the server where one is told, else that of the machine."""
-    named = os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip()
-    try:
-        return named or getpass.getuser()
-    except (OSError, KeyError, ImportError):  # containers without an entry for the user
-        return "unknown"
+    return os.environ.get("MLFLOW_TRACKING_USERNAME", "").strip() or user()
 
 
 def now() -> str:

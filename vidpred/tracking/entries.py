@@ -69,7 +69,7 @@ def without_changed(params: Mapping[str, str], have: Mapping[str, str]) -> tuple
 
 def origin(stage: str) -> dict[str, str]:
     """Tags that MLflow shows of where a run comes from."""
-    return {"mlflow.source.name": f"stages/{stage}.py", "mlflow.user": _user()}
+    return {"mlflow.source.name": f"stages/{stage}.py", "mlflow.user": user()}
 
 
 def send(
@@ -115,7 +115,8 @@ def read_rows(path: Path) -> list[dict[str, object]]:
     return rows
 
 
-def _user() -> str:
+def user() -> str:
+    """Who works here, as the machine knows them."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # containers without an entry for the user

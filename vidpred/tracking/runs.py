@@ -179,7 +179,6 @@ class Tracker:
         self._client = None
 
     def _find_or_create(self, client: MlflowClient) -> str:
-
         experiment = store.experiment(client)
         tags = {
             KEY_TAG: self._key,
