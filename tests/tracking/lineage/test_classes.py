@@ -47,7 +47,7 @@ def colours(tmp_path: Path, root: Path, home: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("colours")
-def test_two_classifiers_side_by_side_are_told_by_videos() -> None:
+def test_two_classifiers_side_by_side_are_told_by_videos(tmp_path: Path) -> None:
     with opened(f"models:/{NAME}/1") as one, opened(f"models:/{NAME}/2") as other:
         found = compare(one, other, pictures=False)
     figures = {figure.name: figure for figure in found.figures}
@@ -58,8 +58,10 @@ def test_two_classifiers_side_by_side_are_told_by_videos() -> None:
     assert top1.clear
     assert figures["cross_entropy"].interval is not None
     assert found.windows == "138 test videos, 276 test windows"
-    done = CliRunner().invoke(app, ["diff", f"models:/{NAME}/1", f"models:/{NAME}/2"])
+    page = tmp_path / "diff.html"
+    done = CliRunner().invoke(app, ["diff", f"models:/{NAME}/1", f"models:/{NAME}/2", "--html", str(page)])
     assert done.exit_code == 0, done.output
+    assert "its prediction" not in page.read_text()
     assert f"models:/{NAME}/2 is better" in " ".join(done.stdout.split())
 
 

@@ -49,13 +49,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """One test clip, predicted by both."""
+    """One test clip, predicted or classified by both."""
 
     source: str
     start: int
     one: bytes
     """GIF."""
     other: bytes
+    said: Pair = ("", "")
+    """What a classifier says of it, and what it is; nothing of one that predicts."""
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """In plain values, without the pictures."""
         told = asdict(self)
-        told["pictures"] = [{"source": one.source, "start": one.start} for one in self.pictures]
+        told["pictures"] = [{"source": one.source, "start": one.start, "said": one.said} for one in self.pictures]
         return told
 
 
@@ -265,19 +267,20 @@ def _pictures(found: Comparison, one: Subject, other: Subject) -> None:
     sides = [_of_run(subject) for subject in (one, other)]
     for at in sides[0]:
         if at in sides[1] and len(found.pictures) < _PICTURES:
-            found.pictures.append(Picture(at[0], at[1], sides[0][at], sides[1][at]))
+            (first, one_says), (second, other_says) = sides[0][at], sides[1][at]
+            found.pictures.append(Picture(*at, first, second, (one_says, other_says)))
     if not found.pictures:
         found.unseen.append("pictures: none of the same test clip on both runs")
 
 
-def _of_run(subject: Subject) -> dict[tuple[str, int], bytes]:
-    """GIFs of test clips that a run has, by source and first frame."""
+def _of_run(subject: Subject) -> dict[tuple[str, int], tuple[bytes, str]]:
+    """GIFs of test clips that a run has, and what a classifier says of them, by source and first frame."""
     if subject.run is None:
         return {}
     from mlflow.artifacts import download_artifacts
 
     client, run_id, uri = store.connect(), str(subject.run.info.run_id), store.tracking_uri()
-    found: dict[tuple[str, int], bytes] = {}
+    found: dict[tuple[str, int], tuple[bytes, str]] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="vidpred-") as temporary, store.explained("pictures cannot be fetched"):
             there = {PurePosixPath(f.path).name: f.file_size or 0 for f in client.list_artifacts(run_id, "pictures")}
@@ -295,7 +298,15 @@ def _of_run(subject: Subject) -> dict[tuple[str, int], bytes]:
             for number, caption in enumerate(captions[:_PICTURES] if isinstance(captions, list) else []):
                 content = get(f"{number}.gif")
                 if content.startswith((b"GIF87a", b"GIF89a")):
-                    found[str(caption["source"]), int(caption["start"])] = content
+                    found[str(caption["source"]), int(caption["start"])] = content, _said(caption)
     except (store.StoreError, ValueError, KeyError, TypeError):
         return found
     return found
+
+
+def _said(caption: Mapping[str, Any]) -> str:
+    """`left, taken for up (93 %)`, `left (98 %)`."""
+    if "predicted" not in caption:
+        return ""
+    label, predicted, sure = str(caption["label"]), str(caption["predicted"]), f"({100 * caption['believed']:.0f} %)"
+    return f"{label} {sure}" if label == predicted else f"{label}, taken for {predicted} {sure}"
