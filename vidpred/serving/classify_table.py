@@ -75,7 +75,7 @@ def write_table(path: Path, rows: Sequence[tuple[str, Classified | Sequence[Span
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        with atomic(path) as part, part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             table = csv.writer(file)
             table.writerow([*_COLUMNS, *classes])
             for name, told in rows:
