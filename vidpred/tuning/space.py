@@ -13,7 +13,6 @@ import torch
 from pydantic import ValidationError
 
 from vidpred.config import ModelSpace, Space, TrainParams, TuneParams, UniformSpace
-from vidpred.data.labels import tables_of
 from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.problems import problems
@@ -61,6 +60,8 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
 
 
 def _check_turns(train: TrainParams, task: Task, *, where: str) -> None:
+    from vidpred.data.labels import tables_of  # which loads what only this task needs
+
     try:
         tables_of(train.augment, task.classes)
     except UserError as error:
