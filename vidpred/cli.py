@@ -397,7 +397,11 @@ def tune(
     ] = False,
 ) -> None:
     from vidpred.commands.stages import run
+    from vidpred.commands.tune import nothing_to_retry
 
+    if retry_failed and (why := nothing_to_retry(os.environ.get("RAY_ADDRESS", ""))):
+        typer.echo(why)
+        return
     run("tune", ["--retry-failed"] if retry_failed else [], keep=True)
 
 

@@ -82,6 +82,11 @@ def test_from_pull_to_rollback(run: Run, project: Project, tmp_path: Path) -> No
     assert "--reason is for --force" in run("promote", "models:/vidpred/2", "--reason", "x")[2]
     assert "the gate judges on a project's test clips" in run("promote", "models:/vidpred/2")[2]
     assert "is champion (before: version 1)" in run("promote", "models:/vidpred/2", "--force", "--reason", "x")[1]
+    code, out, _ = run("promote", "models:/vidpred@champion", "--force", "--reason", "y")
+    assert (code, out) == (
+        0,
+        "models:/vidpred/2 is the champion already: nothing is changed, and the reason is not kept\n",
+    )
     assert "champion is version 1 again, and was version 2" in run("rollback", "--reason", "no")[1]
     code, _, err = run("rollback")
     assert (code, "cannot be rolled back" in err) == (1, True)

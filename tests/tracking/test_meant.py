@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import pytest
 
 from tests.tracking.conftest import Project
 from vidpred.errors import UserError
+from vidpred.serving.classify import ClipClassifier
+from vidpred.serving.predictor import FramePredictor
 from vidpred.tracking.download import download
 from vidpred.tracking.lineage.subject import opened
 from vidpred.tracking.promotion import promote, rollback
 from vidpred.tracking.pull import pull
+from vidpred.tracking.runs import Tracker
 
 pytestmark = [
     pytest.mark.usefixtures("home"),
@@ -76,3 +80,21 @@ def test_a_slip_in_a_folder_gets_the_right_one(project: Project, tmp_path: Path)
         assert "did you mean models/trained?" in said(typed), typed
     assert "did you mean" not in said("elsewhere/quite")
     assert f"did you mean {tmp_path}/models/trained?" in said(f"{tmp_path}/models/traind")
+
+
+def test_what_is_wrong_with_a_model_is_told_under_its_name(project: Project, tmp_path: Path) -> None:
+    unknown = tmp_path / "unknown"
+    shutil.copytree(project.model(), unknown)
+    info = json.loads((unknown / "model.json").read_text())
+    (unknown / "model.json").write_text(json.dumps(info | {"name": "conv4d"}))
+    with Tracker.open(stage="train", key="k") as run:
+        run.artifact(unknown, "unknown")
+        run.artifact(project.model(), "model")
+    with pytest.raises(UserError, match="conv4d") as raised:
+        FramePredictor.load(f"runs:/{run.run_id}/unknown")
+    assert "downloads" not in str(raised.value)
+    uri = f"runs:/{run.run_id}/model"
+    with pytest.raises(
+        UserError, match=rf"^{uri} predicts \(conv2d\): give one that classifies, or .*predict {uri} cat"
+    ):
+        ClipClassifier.load(uri)

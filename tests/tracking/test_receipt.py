@@ -150,7 +150,9 @@ def summary(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 def test_the_summary_names_no_champion_that_is_not_there(home: Path, summary: Callable[[], str]) -> None:
     assert "models:/vidpred@champion (it beats" in summary()
     store.connect().delete_registered_model_alias("vidpred", "champion")
-    assert "models:/vidpred/1, without an alias" in summary()
+    assert "models:/vidpred/1 is without an alias now; it was registered as champion (it beats " in summary()
+    store.connect().set_registered_model_alias("vidpred", "mine", "1")
+    assert "models:/vidpred/1 is mine now; it was registered as champion (it beats " in summary()
     (home / "mlflow.db").unlink()
     assert "not registered: " in summary()
     assert "`vidpred register --if-missing`" in summary()

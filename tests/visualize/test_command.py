@@ -118,6 +118,16 @@ def test_what_makes_no_sense_is_refused_in_a_line(model: Path, tmp_path: Path, a
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_is_no_folder_for_what_is_written(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.gif").write_text("words")
+    for name, what in (("text.gif", "is a file"), ("new.png", "is the name of a file")):
+        with pytest.raises(UserError, match=rf"{name} {what}, but .* name a folder, such as {tmp_path}/\w+$"):
+            run(model, "--what", "kernels", "-o", tmp_path / name)
+    assert (tmp_path / "text.gif").read_text() == "words"
+    with pytest.raises(UserError, match=r"^--judge: nowhere is no folder"):
+        run(model, "--what", "ascent", "--steps", 1, "--judge", "nowhere", "-o", tmp_path / "out")
+
+
 def test_a_judge_for_another_task_is_refused(model: Path, tmp_path: Path) -> None:
     other = Task(context=4, horizon=0, height=24, width=24, kind="classify", classes=("yes", "no"))
     with pytest.raises(UserError, match="other classes"):

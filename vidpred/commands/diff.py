@@ -39,6 +39,8 @@ def diff(one: str, other: str, *, as_json: bool, html: Path | None) -> None:
     if found.same:
         names = " and ".join(dict.fromkeys((one, other, *found.models)))
         typer.echo(printable(f"one and the same model: {names}"))
+        if html is not None:
+            typer.echo(f"{html} is the page, which says so")
         return
     console = Console(highlight=False)
     if not console.is_terminal:

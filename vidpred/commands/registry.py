@@ -75,6 +75,10 @@ def promote(
         typer.echo(f"{outcome.uri} is not promoted: {outcome.reason}")
         typer.echo(f"to do it nonetheless: vidpred promote {outcome.uri} --force --reason '...'")
         raise typer.Exit(1)
+    if outcome.uri.endswith(f"/{outcome.before}"):
+        kept = ", and the reason is not kept" if reason else ""
+        typer.echo(f"{outcome.uri} is the champion already: nothing is changed{kept}")
+        return
     before = f" (before: version {outcome.before})" if outcome.before else ""
     typer.echo(f"{outcome.uri} is champion{before}: {outcome.reason}")
 

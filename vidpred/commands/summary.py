@@ -100,9 +100,11 @@ def _registered(root: Path) -> str:
     if alias in found.aliases:
         return f"models:/{name}@{alias} ({receipt['reason']})"
     place = f"models:/{name}/{found.version}"
-    now = f", now {' and '.join(found.aliases)}" if found.aliases else ", without an alias"
-    since = f"; it was {alias} when it was registered: `vidpred models --registry`" if alias else ""
-    return f"{place}{now} ({receipt['reason']}{since})"
+    if not (alias or found.aliases):
+        return f"{place}, without an alias ({receipt['reason']})"
+    now = f"is {' and '.join(found.aliases)} now" if found.aliases else "is without an alias now"
+    was = f"it was registered as {alias or 'neither champion nor challenger'} ({receipt['reason']})"
+    return f"{place} {now}; {was}, and `vidpred models --registry` tells what was changed since"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from vidpred.visualize.subject import Subject
 
 EPILOG = (
     "Examples: `vidpred visualize models/trained`; `vidpred visualize models/trained --class left --class up -o dir`; "
     "`vidpred visualize models/trained --what saliency --clip cat.gif`; "
-    "`vidpred visualize models/trained --what ascent --judge another/model --steps 500`"
+    "`vidpred visualize models/trained --what ascent --judge models:/vidpred-classify@champion`"
 )
 _DEFAULT_OUT = Path("results/visualize")
 
@@ -45,7 +48,12 @@ def visualize(
         Path | None, typer.Option(metavar="FILE", help="A GIF or video that ascent starts from, instead of noise.")
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Another model that says what it takes the found clips for.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Another classifier of the same classes, a folder or a `models:/` URI: what does it take the found "
+            "clips for?",
+        ),
     ] = None,
     method: Annotated[
         Literal["integrated", "smooth", "cam"],
@@ -87,7 +95,7 @@ def visualize(
         how=Ascent(steps=steps, seed=seed),
         motions=None if motion is None else ("slow", "free") if motion == "both" else (motion,),
         start=None if start is None else open_clip(start, subject),
-        judge=None if judge is None else open_subject(judge, device=device),
+        judge=None if judge is None else _judge(judge, device),
         method=method,
         baseline=baseline,
     )
@@ -98,3 +106,13 @@ def visualize(
     for row in said["saliency"]:
         typer.echo(f"{row['clip']}: {row['answer']}; for {row['towards']}: {100 * row['believed']:.1f} %")
     logging.getLogger(__name__).info("%s", output / "index.html")
+
+
+def _judge(model: str, device: str) -> Subject:
+    from vidpred.errors import UserError
+    from vidpred.visualize.opening import open_subject
+
+    try:
+        return open_subject(model, device=device)
+    except UserError as error:
+        raise UserError(f"--judge: {error}") from None

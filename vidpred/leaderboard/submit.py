@@ -17,6 +17,7 @@ from vidpred.leaderboard.board import Board, list_folder, read_board, write_boar
 from vidpred.leaderboard.contest import Entry, Member
 from vidpred.leaderboard.scores import Judgement, judge
 from vidpred.models.files import load_model, task_from
+from vidpred.tracking import opening
 from vidpred.tracking.download import download
 from vidpred.types import Classifier, Predictor
 from vidpred.workspace import locked, write_json
@@ -41,7 +42,8 @@ def submit(bench: Bench, model: str, out: Path, *, name: str | None = None) -> t
     """
     held, _ = read_board(bench)
     folder = download(model)
-    info = load_model(folder, Classifier if bench.plan.classify else Predictor)[1]
+    with opening.called(model, folder):
+        info = load_model(folder, Classifier if bench.plan.classify else Predictor)[1]
     refuse_foreign(info, bench, model)
     called = name or _called(model)
     taken = {entry.name for entry in held}

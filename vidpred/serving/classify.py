@@ -23,11 +23,11 @@ from vidpred.data import launch, media
 from vidpred.data.clips import make_batch
 from vidpred.data.complaints import MediaError
 from vidpred.errors import UserError
-from vidpred.models.files import load_model, task_from
+from vidpred.models.files import task_from
 from vidpred.serving import looks
 from vidpred.serving.devices import device_of
 from vidpred.serving.frames import check_frames, resized_frames
-from vidpred.tracking.download import download
+from vidpred.tracking.opening import open_model
 from vidpred.types import Classifier
 
 MAX_SECONDS = 600
@@ -89,7 +89,7 @@ class ClipClassifier:
             UserError: there is none, it is damaged, it predicts instead of classifying, or there is no such device.
         """
         chosen = device_of(device)
-        return cls(*load_model(download(str(model)), Classifier), device=chosen)
+        return cls(*open_model(str(model), Classifier), device=chosen)
 
     @property
     def fps(self) -> float | None:

@@ -12,6 +12,7 @@ from vidpred.serving.classify import ClipClassifier
 from vidpred.serving.devices import device_of
 from vidpred.serving.predictor import FramePredictor
 from vidpred.tracking.download import download
+from vidpred.tracking.opening import called
 
 
 def load(model: str | Path, *, device: str = "auto") -> FramePredictor | ClipClassifier:
@@ -26,5 +27,6 @@ def load(model: str | Path, *, device: str = "auto") -> FramePredictor | ClipCla
     """
     device_of(device)  # before the weights, which may come from afar
     folder = download(str(model))
-    task = task_from(read_info(folder)["task"], where=folder / INFO)
-    return (ClipClassifier if task.kind == "classify" else FramePredictor).load(folder, device=device)
+    with called(str(model), folder):
+        task = task_from(read_info(folder)["task"], where=folder / INFO)
+        return (ClipClassifier if task.kind == "classify" else FramePredictor).load(folder, device=device)

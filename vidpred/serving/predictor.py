@@ -22,11 +22,11 @@ from torch import Tensor
 
 from vidpred.config import FlowParams
 from vidpred.errors import UserError
-from vidpred.models.files import load_model, task_from
+from vidpred.models.files import task_from
 from vidpred.models.rollout import rollout
 from vidpred.serving.devices import device_of
 from vidpred.serving.frames import check_frames, resized_frames
-from vidpred.tracking.download import download
+from vidpred.tracking.opening import open_model
 from vidpred.types import Predictor, to_float, to_uint8
 from vidpred.workspace import cores
 
@@ -65,7 +65,7 @@ class FramePredictor:
             UserError: there is no such model, it is damaged, or there is no such device.
         """
         chosen = device_of(device)  # before the weights, which may come from afar
-        built, info = load_model(download(str(model)))
+        built, info = open_model(str(model), Predictor)
         return cls(built, info, device=chosen)
 
     @property

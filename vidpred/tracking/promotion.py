@@ -33,6 +33,7 @@ from vidpred.tracking.artifacts import fetch
 from vidpred.tracking.download import bring, resolve
 from vidpred.tracking.gate import Bench, Decision, decide
 from vidpred.tracking.meant import other_name
+from vidpred.tracking.opening import called
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
 from vidpred.types import Model
@@ -59,7 +60,7 @@ class Outcome(NamedTuple):
     champion: bool
     """Whether it is the champion now."""
     before: str | None
-    """Version that was champion, if another one was."""
+    """Version that was champion, if one was; the same one: nothing is changed."""
     reason: str
     """In words."""
 
@@ -89,7 +90,7 @@ def promote(model: str, *, judge: Callable[[Path], Bench] | None = None, reason:
         present, moves = settle(client, name)
         before = None if present is None else str(present.version)
         if before == found.version:
-            return Outcome(uri, True, None, "it is the champion already")
+            return Outcome(uri, True, before, "it is the champion already")
         _usable(client)(version)
         if judge is None:
             decision = Decision(CHAMPION, f"it was made champion by {who()}, not by the gate: {reason.strip()}")
@@ -132,7 +133,10 @@ def _usable(client: MlflowClient) -> Callable[[ModelVersion], None]:
 
     def check(version: ModelVersion) -> None:
         source = str(client.get_model_version_download_uri(version.name, version.version))
-        load_model(bring(source, f"models:/{version.name}/{version.version}"), Model)
+        uri = f"models:/{version.name}/{version.version}"
+        folder = bring(source, uri)
+        with called(uri, folder):
+            load_model(folder, Model)
 
     return check
 

@@ -45,6 +45,7 @@ from vidpred.workspace import atomic
 log = logging.getLogger(__name__)
 
 TOLD = "visualize.json"
+_OF_ONE_FILE = (".gif", ".mp4", ".png", ".webp", ".html", ".json")
 What = Literal["ascent", "saliency", "kernels"]
 PARTS: tuple[What, ...] = ("ascent", "saliency", "kernels")
 """All there is."""
@@ -130,6 +131,12 @@ def _own_folder(folder: Path) -> None:
     Raises:
         UserError: it is such a folder, or none can be made.
     """
+    if folder.is_file() or (folder.suffix.lower() in _OF_ONE_FILE and not folder.exists()):
+        what = "is a file" if folder.is_file() else "is the name of a file"
+        raise UserError(
+            f"--output {folder} {what}, but GIFs and a page are written: name a folder, such as "
+            f"{folder.with_suffix('')}"
+        )
     try:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / TOLD).is_file():
             raise UserError(f"{folder} holds other things than what `vidpred visualize` wrote: name another folder")

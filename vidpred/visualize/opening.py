@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidpred.models.files import load_model
 from vidpred.serving.classify import ClipClassifier
 from vidpred.serving.devices import device_of
-from vidpred.tracking.download import download
+from vidpred.tracking.opening import open_model
 from vidpred.types import Classifier
 from vidpred.visualize.subject import Shown, Subject, middle_window
 
@@ -19,7 +18,7 @@ def open_subject(model: str, *, device: str) -> Subject:
         UserError: there is no such model or device, it is damaged, or it predicts instead of classifying.
     """
     chosen = device_of(device)
-    built, info = load_model(download(model), Classifier)
+    built, info = open_model(model, Classifier)
     return Subject(built.to(chosen), info)
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import vidpred
 from vidpred.data.progress import progress
 from vidpred.errors import UserError
-from vidpred.models.files import load_model, task_from
+from vidpred.models.files import task_from
 from vidpred.serving.export.bounds import Bounds
 from vidpred.serving.export.compare import Compared, compare
 from vidpred.serving.export.files import SUFFIXES, Format, check_installed, convert, open_runner, write
 from vidpred.serving.export.graph import FLOW, Captured, capture
 from vidpred.serving.export.subject import Subject, subject_of
-from vidpred.tracking.download import download
+from vidpred.tracking.opening import open_model
 from vidpred.types import Model, Task
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def export_model(
     """
     chosen = _format(output, kind)
     check_installed(chosen)
-    built, info = load_model(download(model), Model)
+    built, info = open_model(model, Model)
     task = task_from(info["task"])
     subject = subject_of(built, task, frames)
     most = subject.tolerance if tolerance is None else tolerance

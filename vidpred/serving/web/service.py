@@ -307,6 +307,7 @@ def _notes(clip: reading.Read, kept: int, asked: Asked) -> tuple[str, ...]:
         notes.append(_CUT.format(clip.seconds))
     if asked.compare and kept < asked.frames:
         notes.append(
-            f"The clip is long enough to compare {kept} of the {asked.frames} predicted frames with the truth."
+            f"Only the first {kept} of the {asked.frames} predicted frames stand beside the truth: the clip has "
+            f"{len(clip.frames)} frames, of which the model was shown {len(clip.frames) - kept}."
         )
     return tuple(notes)
