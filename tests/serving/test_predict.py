@@ -52,6 +52,15 @@ def test_side_by_side_shows_and_tells_how_right_it_was(
     assert "PSNR 60.00 dB" in caplog.text
 
 
+def test_a_clip_that_stands_still_at_its_end_says_so(
+    folder: Path, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode.write_gif(folder / "cat.gif", np.concatenate([clip(8), clip(8)[-1:].repeat(4, axis=0)]), 10)
+    with caplog.at_level(logging.INFO):
+        assert predict_files(model, [folder / "cat.gif"], frames=2, output=folder / "out.gif", side_by_side=True) == 0
+    assert caplog.text.rstrip().endswith("nothing moves in what happened")
+
+
 def test_what_shows_through_is_what_it_was_in_training(folder: Path) -> None:
     for colour, seen in (("#2040c0", (0x20, 0x40, 0xC0)), ("white", (255, 255, 255))):
         model = moving_on(folder / colour.strip("#"), background=colour)

@@ -82,6 +82,8 @@ def test_from_pull_to_rollback(run: Run, project: Project, tmp_path: Path) -> No
     assert "--reason is for --force" in run("promote", "models:/vidpred/2", "--reason", "x")[2]
     assert "the gate judges on a project's test clips" in run("promote", "models:/vidpred/2")[2]
     assert "is champion (before: version 1)" in run("promote", "models:/vidpred/2", "--force", "--reason", "x")[1]
+    assert "pulled is no registered version: give models:/NAME/VERSION" in run("promote", "pulled")[2]
+    assert "did you mean models:/vidpred@champion?" in run("promote", "vidpred@champion")[2]
     code, out, _ = run("promote", "models:/vidpred@champion", "--force", "--reason", "y")
     assert (code, out) == (
         0,

@@ -125,11 +125,17 @@ def test_in_a_clone_that_has_registered_nothing_a_pulled_model_is_as_it_was(
         check("nothere")
 
 
-def test_two_names_of_one_model_are_said_to_be_one(pulled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_names_of_one_model_are_said_to_be_one(
+    pulled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     diff(CHAMPION, str(pulled), as_json=False, html=None)
     assert capsys.readouterr().out == f"one and the same model: {CHAMPION} and {pulled} and models:/vidpred/1\n"
     diff(CHAMPION, str(pulled), as_json=True, html=None)
     assert json.loads(capsys.readouterr().out)["same"]
+    page = tmp_path / "diff.html"
+    diff(CHAMPION, str(pulled), as_json=False, html=page)
+    assert f"{page} is the page" in capsys.readouterr().out
+    assert "One and the same model" in page.read_text()
 
 
 def test_a_damaged_model_of_a_project_says_how_to_mend_it(

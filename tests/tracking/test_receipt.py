@@ -150,13 +150,21 @@ def summary(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 def test_the_summary_names_no_champion_that_is_not_there(home: Path, summary: Callable[[], str]) -> None:
     assert "models:/vidpred@champion (it beats" in summary()
     store.connect().delete_registered_model_alias("vidpred", "champion")
-    assert "models:/vidpred/1 is without an alias now; it was registered as champion (it beats " in summary()
+    assert "models:/vidpred/1 is without an alias now; it was registered as champion, and `" in summary()
     store.connect().set_registered_model_alias("vidpred", "mine", "1")
-    assert "models:/vidpred/1 is mine now; it was registered as champion (it beats " in summary()
+    assert "models:/vidpred/1 is mine now; it was registered as champion, and `" in summary()
     (home / "mlflow.db").unlink()
     assert "not registered: " in summary()
     assert "`vidpred register --if-missing`" in summary()
     assert "champion" not in summary()
+
+
+def test_the_summary_after_another_model_was_trained(judged: Judged, summary: Callable[[], str]) -> None:
+    shutil.copytree(judged.folder / "model-1.0-3", "models/trained")
+    assert "models:/vidpred@champion (it beats" in summary()
+    judged.project.model(0.5)
+    shutil.copytree(judged.folder / "model-0.5-3", "models/trained", dirs_exist_ok=True)
+    assert "nothing of this model yet" in summary()
 
 
 @pytest.mark.usefixtures("judged")

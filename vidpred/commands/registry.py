@@ -19,6 +19,9 @@ _PANEL = "Registry"
 _URI = "models:/NAME/VERSION, models:/NAME@ALIAS or models:/NAME/latest."
 
 
+_WIDE = 90
+"""Characters a line from which on the registry's table also has the data's id."""
+
 _PULL = (
     "Examples: `vidpred pull models:/vidpred@champion -o champion`, then, without any server, `vidpred predict "
     "champion cat.gif`; `MLFLOW_TRACKING_URI=https://mlflow.example.org vidpred pull models:/vidpred/3`"
@@ -64,10 +67,13 @@ def promote(
     reason: Annotated[str, typer.Option("--reason", help="Why, with --force.")] = "",
 ) -> None:
     """Make a version champion if it beats copying and the champion on this project's test clips; or with --force."""
+    from vidpred.tracking.meant import is_uri, not_registered
     from vidpred.tracking.promotion import promote as decide
     from vidpred.workspace import set_up_logging
 
     set_up_logging()
+    if not is_uri(model):
+        raise UserError(not_registered(model))
     if reason and not force:
         raise UserError("--reason is for --force: without it the gate decides, and tells its own reason")
     outcome = decide(model, judge=None if force else _judge(), reason=reason)
@@ -126,8 +132,11 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
     console = Console(highlight=False)
     told = f"{where}; gains over copying in PD, over the commonest class in points of top-1; 95 %"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=told, caption_justify="left")
+    narrow = console.width < _WIDE
     for heading in ("version", "alias", "model", "on test", "gain", "data", "age"):
         whole = heading in ("version", "alias")  # on a narrow terminal the others give way
+        if heading == "data" and narrow:
+            continue
         table.add_column(heading, no_wrap=whole, justify="right" if heading in ("on test", "gain", "age") else "left")
     for row in rows:
         cells = [
@@ -139,6 +148,8 @@ def show_registry(name: str | None, *, as_json: bool) -> None:
             (row["data_id"] or "–")[:8],
             _age(row["age_seconds"]),
         ]
+        if narrow:
+            del cells[-2]
         table.add_row(*map(escape, cells), style="bold" if "champion" in row["aliases"] else "")
     console.print(table)
     for row in rows:
@@ -155,7 +166,7 @@ def _gain(row: dict[str, Any]) -> str:
     if row["gain"] is None:
         return "–"
     interval = row["gain_interval"]
-    sure = f" ({100 * interval[0]:+.0f} … {100 * interval[1]:+.0f})" if interval else ""
+    sure = f" ({100 * interval[0]:+.0f}…{100 * interval[1]:+.0f})" if interval else ""
     return f"{100 * row['gain']:+.1f}{' %' if row['top1'] is None else ''}{sure}"
 
 

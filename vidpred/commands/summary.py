@@ -89,6 +89,9 @@ def _registered(root: Path) -> str:
     receipt = read_receipt(root)
     if receipt is None:
         raise UserError(f"{root / RECEIPT} is damaged: `dvc repro --force register` makes it again")
+    here = _weights_here(root)
+    if here not in (None, receipt["weights_sha256"]):
+        return f"nothing of this model yet ({RECEIPT} tells of another one): `vidpred register` registers it"
     name, alias, found = receipt["name"], receipt["alias"], standing(receipt)
     if found.state == "none":
         return str(receipt["reason"])
@@ -103,8 +106,16 @@ def _registered(root: Path) -> str:
     if not (alias or found.aliases):
         return f"{place}, without an alias ({receipt['reason']})"
     now = f"is {' and '.join(found.aliases)} now" if found.aliases else "is without an alias now"
-    was = f"it was registered as {alias or 'neither champion nor challenger'} ({receipt['reason']})"
-    return f"{place} {now}; {was}, and `vidpred models --registry` tells what was changed since"
+    was = alias or "neither champion nor challenger"
+    return f"{place} {now}; it was registered as {was}, and `vidpred models --registry` tells who changed that, and why"
+
+
+def _weights_here(root: Path) -> str | None:
+    """The sha256 of the weights of the project's own model, as it says itself; None: it is not here, or damaged."""
+    try:
+        return str(json.loads((root / OUTPUTS["model"] / "model.json").read_bytes())["weights_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

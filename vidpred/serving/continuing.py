@@ -122,6 +122,7 @@ class Continuing:
         told = f"{len(shown)} frame{'s' * (len(shown) != 1)} of {ready.job.short_name}, then {count} predicted"
         if found:
             told += f"; {beside(found, names)}"
+            told += "; nothing moves in what happened" if found[_COPY][PD] == 0 else ""
         elif self.truth == "if there":
             told += f"; too short to compare with what happened: that takes {self._context + count} frames"
             room = ready.length - self._context

@@ -57,6 +57,13 @@ def no_address(model: str) -> str:
     return f"{model} names no model: {f'did you mean {meant}? Else ' if meant else ''}give {FORMS}"
 
 
+def not_registered(model: str) -> str:
+    """Of what is no version in a registry."""
+    meant = address(model)
+    hint = f"did you mean {meant}? Else " if meant else ""
+    return f"{model} is no registered version: {hint}give models:/NAME/VERSION or models:/NAME@ALIAS"
+
+
 def no_folder(folder: Path) -> str:
     """Of a folder that is not there."""
     if is_own(folder):

@@ -32,7 +32,7 @@ from vidpred.tracking.aliases import (
 from vidpred.tracking.artifacts import fetch
 from vidpred.tracking.download import bring, resolve
 from vidpred.tracking.gate import Bench, Decision, decide
-from vidpred.tracking.meant import other_name
+from vidpred.tracking.meant import not_registered, other_name
 from vidpred.tracking.opening import called
 from vidpred.tracking.package import SEEN
 from vidpred.training.figures import verdict
@@ -82,7 +82,7 @@ def promote(model: str, *, judge: Callable[[Path], Bench] | None = None, reason:
     store.set_defaults(patience_seconds=_PATIENCE_SECONDS)  # the first to say it is heard
     found = resolve(model)
     if found.name is None or found.version is None:
-        raise UserError(f"{model} is no registered version: give models:/NAME/VERSION or models:/NAME@ALIAS")
+        raise UserError(not_registered(model))
     name, uri = found.name, f"models:/{found.name}/{found.version}"
     client = store.connect(patience_seconds=_PATIENCE_SECONDS)
     with alone(), store.explained(f"{uri} was not promoted"):
