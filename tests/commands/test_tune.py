@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from vidpred.workspace import home, stage_key
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """Of a sweep of two trials, in a project whose stage `tune` cannot run."""
-    (tmp_path / "params.yaml").write_text("{}")
+    shutil.copyfile(root / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").write_text("stages: {tune: {cmd: 'false', deps: [nowhere]}}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VIDPRED_HOME", raising=False)
