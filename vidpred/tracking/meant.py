@@ -68,7 +68,7 @@ def no_folder(folder: Path) -> str:
     """Of a folder that is not there."""
     if is_own(folder):
         return f"{folder} is not here: {GET_MODEL}"
-    meant = address(str(folder)) or _near_folder(folder)
+    meant = like(str(folder))
     outside = "" if folder.is_absolute() or project() else "cd into the project that has it, or "
     hint = f"did you mean {meant}? Else " if meant else ""
     return f"{folder} is no folder: {hint}{outside}give {FORMS}"
@@ -185,6 +185,12 @@ def address(model: str) -> str | None:
     if number := re.fullmatch(r"v?(\d+)", rest, re.IGNORECASE):
         return f"models:/{name}/{number[1]}"
     return f"models:/{name}/latest" if rest == "latest" else f"models:/{name}@{rest}"
+
+
+def like(model: str) -> str | None:
+    """The address or folder of a model that something was meant to be; None: there is none like it."""
+    folder = _near_folder(Path(model))
+    return address(model) or (str(folder) if folder else None)
 
 
 def _registered(word: str) -> str | None:
