@@ -120,11 +120,12 @@ def _check_first(named: Sequence[str]) -> None:
     """
     from vidpred.errors import UserError
     from vidpred.serving.sources import is_url
-    from vidpred.tracking.meant import is_model
+    from vidpred.tracking.meant import is_model, like
 
     if later := next((word for word in named[1:] if is_model(word) and not is_url(word)), None):
         raise UserError(f"{named[0]} is a clip, and MODEL comes first: `vidpred classify {later} {named[0]}`")
     if len(named) > 1 and not has_magic(named[0]) and named[0] != "-":
         first = Path(named[0])
         if not first.suffix and not first.exists():
-            raise UserError(f"{first}: no such model folder, GIF or video")
+            meant = like(named[0])
+            raise UserError(f"{first}: no such model folder, GIF or video{f': did you mean {meant}?' if meant else ''}")
