@@ -25,6 +25,7 @@ from vidpred.serving.predictor import FramePredictor
 from vidpred.serving.web.refusal import Refusal
 from vidpred.tracking.card import read_card
 from vidpred.tracking.download import download
+from vidpred.tracking.opening import called
 from vidpred.types import Task
 from vidpred.workspace import file_sha256
 
@@ -182,7 +183,8 @@ class Shelf:
         return self._loaded(address, folder, file_sha256(folder / INFO))
 
     def _loaded(self, address: str, folder: Path, revision: str) -> Loaded:
-        model = load(folder, device=self._device)
+        with called(address, folder):
+            model = load(folder, device=self._device)
         task = model.task
         if task.between:
             raise UserError(
