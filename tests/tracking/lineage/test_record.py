@@ -21,6 +21,7 @@ from vidpred.tracking.lineage import dvc, reading, record
 from vidpred.tracking.lineage.git import without_credentials
 from vidpred.tracking.lineage.subject import identity_of, opened
 from vidpred.tracking.lineage.way import way
+from vidpred.tracking.promotion import rollback
 
 pytestmark = [
     pytest.mark.usefixtures("home"),
@@ -245,3 +246,12 @@ def test_reasons_of_dvc_in_few_words() -> None:
     ]
     assert dvc.in_few(reasons) == "a (modified), b (modified), params.yaml: train.steps (modified) and 2 more"
     assert dvc.in_few(["changed command"]) == "changed command"
+
+
+def test_a_version_that_was_rolled_back_is_not_told_to_be_champion(checkout: Project) -> None:
+    checkout.register(0.5)
+    checkout.register(0.9)
+    rollback("vidpred", reason="flickers")
+    with opened("models:/vidpred/2") as subject:
+        (version,) = (hop for hop in way(subject).hops if hop.name == "version")
+    assert version.facts["decision"].startswith("rolled back to version 1")

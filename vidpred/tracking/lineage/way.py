@@ -12,6 +12,7 @@ import yaml
 
 from vidpred.config import TrainParams
 from vidpred.tracking import store
+from vidpred.tracking.aliases import ROLLED_BACK_TAG
 from vidpred.tracking.card import CARD
 from vidpred.tracking.lineage import machine, way_data
 from vidpred.tracking.lineage.hops import Hop, Way, of_record
@@ -78,7 +79,9 @@ def _version(subject: Subject) -> Hop:
     called = f"models:/{version.name}/{version.version}"
     aliases = f" ({', '.join(subject.aliases)})" if subject.aliases else ""
     facts = {"registry": store.display(store.tracking_uri())}
-    if tags.get("vidpred.reason"):
+    if tags.get(ROLLED_BACK_TAG):  # since the decision
+        facts["decision"] = tags[ROLLED_BACK_TAG]
+    elif tags.get("vidpred.reason"):
         facts["decision"] = f"{tags.get('vidpred.decision', 'none')}: {tags['vidpred.reason']}"
     if tags.get("vidpred.perceptual_distance"):
         facts["on test"] = f"PD {tags['vidpred.perceptual_distance']}"
