@@ -101,7 +101,7 @@ def params_of(data: Set, project: Path = Path()) -> Params:
         raise UserError(f"{error.filename} not found: run this inside a vidpred project") from None
     raw |= {section: raw.get(section, {}) | values for section, values in preset.items()}
     raw["fetch"]["source"] = str(project / f"datasets/{data}.yaml")
-    raw["train"] |= {"model": None, "config": {}}
+    raw["train"] |= {"model": None, "config": {}, "init": None}
     if data == "still_shapes":  # at the size that they are drawn at: at half of it the smallest are 7 pixels wide
         raw["transcode"] |= {"height": 64, "width": 64}
         raw["train"]["augment"] |= {"labels": SAME}

@@ -41,8 +41,12 @@ def test_the_clips_are_those_of_moving_shapes_and_a_background(
     frames = media.decode(tmp_path / "rest.gif", height=64, width=64, ffmpeg=launch.any_ffmpeg(), fps=10)
     assert len(frames) == 12
     assert not np.diff(frames.astype(int), axis=0).any()
-    with pytest.raises(UserError, match="gap 9 to 8"):
-        planned(raw | {"gap": [9, 8]}, root, params.fetch)
+    for wrong, said in (
+        ({"gap": [9, 8]}, "gap 9 to 8"),
+        ({"radius": [14, 20]}, "no room for 8 frames of growth by 1.05"),
+    ):
+        with pytest.raises(UserError, match=said):
+            planned(raw | {"frames": 2} | wrong, root, params.fetch)
 
 
 def test_background_rests_trembles_or_is_cut(recipe: untrimmed.Recipe) -> None:

@@ -82,7 +82,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def asked(params: Params) -> Params:
     raw = params.model_dump(by_alias=True)
-    raw["task"] |= {"kind": "classify", "context": 4}
+    raw["task"] |= {"kind": "classify", "context": 2, "interval": 2}
     raw["evaluate"] |= {"pictures": 4, "windows_per_clip": 2}
     return Params.model_validate(raw)
 
@@ -91,7 +91,7 @@ def test_the_verdict_on_a_model_that_knows_all_but_one_class(
     colours: Path, asked: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = Shards(colours / "shards")
-    task = Task(context=4, horizon=0, height=32, width=32, kind="classify", classes=tuple(COLOURS))
+    task = Task(context=2, horizon=0, height=32, width=32, interval=2, kind="classify", classes=tuple(COLOURS))
     built = zoo.build("single_frame", {}, task, Classifier)
     info = {"data_id": shards.data_id, "fps": 10.0, "fit": "crop"}
     save_model(tmp_path / "model", built, name="single_frame", config={}, task=task, info=info)
@@ -123,12 +123,13 @@ def test_the_verdict_on_a_model_that_knows_all_but_one_class(
     assert len(captions) == 4
     assert [caption["label"] == caption["predicted"] for caption in captions] == [False, False, True, True]
     for i in range(4):
-        assert (tmp_path / f"out/pictures/{i}.gif").is_file()
+        with Image.open(tmp_path / f"out/pictures/{i}.gif") as moving:
+            assert moving.info["duration"] == 200  # ms: every second frame of ten a second
         assert (tmp_path / f"out/pictures/{i}.png").is_file()
 
 
 def test_a_model_of_other_classes_is_refused(colours: Path, asked: Params, tmp_path: Path) -> None:
-    task = Task(context=4, horizon=0, height=32, width=32, kind="classify", classes=("x", "y"))
+    task = Task(context=2, horizon=0, height=32, width=32, interval=2, kind="classify", classes=("x", "y"))
     save_model(
         tmp_path, zoo.build("single_frame", {}, task, Classifier), name="single_frame", config={}, task=task, info={}
     )

@@ -60,25 +60,34 @@ def colours(tmp_path: Path, root: Path, empty_store: Path, monkeypatch: pytest.M
 def test_classifiers_are_ranked_by_top1_beside_the_commonest_class(
     colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = make_plan(colours, models=["single_frame"], steps=40, seeds=2, rates=[1e-2], jobs=1)
+    found = {"model": "single_frame", "config": {"width": 8}, "train": {"learning_rate": 1e-6}}
+    (colours / "best.yaml").write_text(yaml.safe_dump(found))
+    plan = make_plan(colours, models=["single_frame"], steps=40, seeds=2, rates=[1e-2], jobs=1, tuned=Path("best.yaml"))
     out = colours / "leaderboard"
     board = make_board(plan, out, command="vidpred leaderboard")
     assert isinstance(board.standing, ClassStanding)
-    first, last = board.standing.rows
-    assert (first.name, last.name) == ("single_frame", "majority")
+    rows = {row.name: row for row in board.standing.rows}
+    first, last = rows["single_frame"], rows["majority"]
+    assert board.standing.rows[0] == first
     assert last.means["top1"] == pytest.approx(1 / 6)
+    tuned = rows["single_frame (tuned)"]  # with a rate that learns nothing
+    assert first.outdone is not None
+    assert first.outdone["pooled"] == pytest.approx(tuned.means["top1"] - first.means["top1"])
+    assert last.outdone is None
     assert first.means["top1"] > 0.5
     assert first.beats
     assert first.interval is not None
     assert first.interval[0] <= first.means["top1"] <= first.interval[1]
     assert first.seeds == 2
     assert first.spread[0] <= first.means["top1"] <= first.spread[1]
-    table = pd.read_csv(out / "leaderboard.csv")
-    assert table["top1"].to_list() == pytest.approx([first.means["top1"], 1 / 6])
+    table = pd.read_csv(out / "leaderboard.csv").set_index("name")
+    assert table.loc[["single_frame", "majority"], "top1"].to_list() == pytest.approx([first.means["top1"], 1 / 6])
+    assert table["tuned_gain_pooled"].dropna().to_dict() == {"single_frame": pytest.approx(first.outdone["pooled"])}
     for name in ("leaderboard.md", "leaderboard.html"):
         text = (out / name).read_text()
         assert "6 classes by 4 frames of 32×32" in text
         assert "majority" in text
+        assert "single_frame (tuned) beats 0 of 1 default with the whole 95 % interval above zero" in text
     runs = store.connect().search_runs([store.connect().get_experiment_by_name(store.EXPERIMENT).experiment_id])
     assert any("single_frame/top1" in run.data.metrics for run in runs)
 

@@ -140,6 +140,13 @@ def test_a_file_that_is_not_there_or_no_yaml_is_told(plan: MakePlan, project: Pa
         plan(tuned=Path("best.yaml"))
 
 
+def test_every_training_begins_at_random(plan: MakePlan, project: Path) -> None:
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["train"]["init"] = "models/other"
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    assert plan().train(seed=0, rate=1e-3).init is None  # and so no model.json says otherwise
+
+
 def test_at_equal_minutes_a_larger_batch_is_fair(plan: MakePlan, project: Path) -> None:
     path = written(project, FOUND | {"train": {"batch_size": 16}})
     asked = plan(steps=None, minutes=1, tuned=path)

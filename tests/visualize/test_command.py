@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -82,8 +83,10 @@ def test_all_of_a_model_and_a_clip(model: Path, clip: Path, tmp_path: Path) -> N
         assert path.relative_to(out).as_posix() in page or path.stem.endswith("colours")
 
 
-def test_the_found_clip_of_a_model_without_flow_can_be_classified(tmp_path: Path) -> None:
-    model = saved(tmp_path / "model", "slow_fusion")
+@pytest.mark.parametrize("interval", [1, 2])
+def test_the_found_clip_of_a_model_without_flow_can_be_classified(interval: int, tmp_path: Path) -> None:
+    """It is shown as fast as clips are whose every second frame the model looks at."""
+    model = saved(tmp_path / "model", "slow_fusion", task=dataclasses.replace(TASK, interval=interval))
     run(model, "--what", "ascent", "--class", "walk", "--steps", 2, "-o", tmp_path / "out")
     (row,) = json.loads((tmp_path / "out/visualize.json").read_text())["ascent"]
     done = CliRunner().invoke(app, ["classify", str(model), str(tmp_path / "out" / row["pictures"]["clip"]), "--json"])

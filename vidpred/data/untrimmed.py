@@ -52,6 +52,12 @@ class Recipe(shapes.Recipe):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} {low} to {high}: the first must be the smaller")
+        smallest, largest = self.radius
+        if self.growth[0] ** (2 * (_LEAST - 1)) > largest / smallest:  # from the middle, either way
+            raise ValueError(
+                f"radius {smallest:g} to {largest:g} leaves a shape of middling size no room for {_LEAST} frames of "
+                f"growth by {self.growth[0]:g}: allow a wider range of radius, or lower growth"
+            )
         return self
 
 

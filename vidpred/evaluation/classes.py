@@ -222,9 +222,9 @@ def same_task(trained: dict[str, Any], asked: Task) -> None:
         UserError: it was not.
     """
     wrong = [
-        f"{name} {trained.get(name)} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("kind", "context", "interval", "height", "width")
-        if trained.get(name) != getattr(asked, name)
+        f"{name} {trained.get(name, 'predict')} (params.yaml and shards: {getattr(asked, name)})"
+        for name in ("kind", "context", "horizon", "interval", "height", "width")
+        if trained.get(name, "predict") != getattr(asked, name)  # models had no kind when all predicted
     ]
     if tuple(trained.get("classes", ())) != asked.classes:
         wrong.append("other classes")

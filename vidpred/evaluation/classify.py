@@ -83,9 +83,9 @@ def _pictures(
         window = windows[int(first[video["source"]])]
         clip = shards.clips[window.clip]
         frames = shards.frames(window.clip, window.start, task.context, task.interval)
-        framed = bordered(enlarge(frames, 64), GREEN if video["top1"] else RED)
-        write_rows(folder / f"{i}.png", framed)
-        write_gif(folder / f"{i}.gif", bordered(enlarge(frames), GREEN if video["top1"] else RED), clip.fps)
+        colour = GREEN if video["top1"] else RED
+        write_rows(folder / f"{i}.png", bordered(enlarge(frames, 64), colour))
+        write_gif(folder / f"{i}.gif", bordered(enlarge(frames), colour), clip.fps / task.interval)
         captions.append(
             {
                 "source": clip.source,

@@ -25,6 +25,7 @@ from vidpred.data.shards import Shards
 from vidpred.data.split import read_groups, read_split
 from vidpred.errors import UserError
 from vidpred.evaluation.between import between_pictures
+from vidpred.evaluation.classes import same_task
 from vidpred.evaluation.deciles import by_motion_decile
 from vidpred.evaluation.in_print import by_mathieu2015
 from vidpred.evaluation.intervals import FLOOR, Gain, beats, paired_difference, paired_gain, why_not
@@ -98,7 +99,7 @@ def evaluate(
     shards = Shards(shards_folder)
     model, info = load_model(model_folder)
     task = task_of(shards, params.task)
-    _same_task(info["task"], task)
+    same_task(info["task"], task)
     test = read_split(split, "test")
     windows = evaluation_windows(
         test, task=params.task, per_clip=params.evaluate.windows_per_clip, step=params.evaluate.window_step
@@ -182,16 +183,6 @@ def headline(figures: dict[str, Any]) -> dict[str, float]:
         interval = interval_of(gain)
         told |= {"gain": gain["pooled"]} | ({"gain_at_least": interval[0]} if interval else {})
     return {name: round(float(value), 4) for name, value in told.items()}
-
-
-def _same_task(trained: dict[str, Any], asked: Task) -> None:
-    wrong = [
-        f"{name} {trained.get(name, 'predict')} (params.yaml and shards: {getattr(asked, name)})"
-        for name in ("kind", "context", "horizon", "interval", "height", "width")
-        if trained.get(name, "predict") != getattr(asked, name)
-    ]
-    if wrong:
-        raise UserError(f"the model is for another task: {', '.join(wrong)}; train it again with `dvc repro`")
 
 
 def _gains(tables: dict[str, pd.DataFrame], name: str, *, by_time: bool) -> dict[str, Any]:

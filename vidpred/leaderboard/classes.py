@@ -26,6 +26,8 @@ from vidpred.training.figures import interval_of
 
 TOP1 = "top1"
 METRICS = (TOP1, "top5", "cross_entropy")
+KINDS = ("pooled", "macro")
+"""Of gains: over videos, and over groups."""
 LEGEND = (
     "Top-1 is the share of test videos that are told right, each judged by the mean over its windows: the mean over "
     "seeds with their range, and its 95 % interval, a bootstrap over groups of the videos' means over seeds. The gain "
@@ -64,6 +66,8 @@ class ClassRow:
     rates: dict[str, float | None] = field(default_factory=dict)
     error: str = ""
     note: str = ""
+    outdone: Gain | None = None
+    """Of a default row beside a tuned one: the gain of the tuned one over it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ class ClassStanding:
     """Best first, those without figures last."""
     bar: str
     """The baseline."""
+
+    @property
+    def tuned(self) -> ClassRow | None:
+        """The row of what a sweep found, where it has figures and defaults beside it."""
+        return next((row for row in self.rows if row.kind == "tuned" and row.means and self.outdone), None)
+
+    @property
+    def outdone(self) -> list[ClassRow]:
+        """The default rows that it is held against."""
+        return [row for row in self.rows if row.outdone is not None]
 
 
 def make_class_rows(entries: Sequence[Entry], folder: Path, *, bar: str) -> ClassStanding:
@@ -86,7 +100,8 @@ def make_class_rows(entries: Sequence[Entry], folder: Path, *, bar: str) -> Clas
     """
     scores = {entry.name: [read_scores(folder / "scores" / m.score) for m in entry.members] for entry in entries}
     videos = {name: mean_videos(found) for name, found in scores.items() if found}
-    rows = [_row(entry, scores[entry.name], videos, bar) for entry in entries]
+    tuned = next((videos[entry.name] for entry in entries if entry.kind == "tuned" and entry.name in videos), None)
+    rows = [_row(entry, scores[entry.name], videos, bar, tuned) for entry in entries]
     return ClassStanding(sorted(rows, key=lambda row: (-row.means.get(TOP1, -np.inf), row.name)), bar)
 
 
@@ -96,14 +111,15 @@ def mean_videos(scores: Sequence[Scores]) -> pd.DataFrame:
     return rows.groupby(["source", "group", "label"], sort=True, as_index=False).mean()
 
 
-def _row(entry: Entry, scores: list[Scores], videos: Mapping[str, pd.DataFrame], bar: str) -> ClassRow:
+def _row(
+    entry: Entry, scores: list[Scores], videos: Mapping[str, pd.DataFrame], bar: str, tuned: pd.DataFrame | None
+) -> ClassRow:
     if not scores:
         return ClassRow(entry.name, entry.kind, entry.model, rates=entry.rates, error=entry.error, note=entry.note)
     mine = videos[entry.name]
     sure = paired_difference(mine[TOP1], np.zeros(len(mine)), mine["group"])
-    gain = None
-    if entry.name != bar:
-        gain = as_gain(paired_difference(mine[TOP1], videos[bar][TOP1], mine["group"]))
+    gain = None if entry.name == bar else _over(mine, videos[bar])
+    outdone = None if tuned is None or entry.kind != "trained" else _over(tuned, mine)
     of_seeds = [float(one.windows[TOP1].mean()) for one in scores]
     steps = [member.steps for member in entry.members if member.steps is not None]
     return ClassRow(
@@ -125,7 +141,13 @@ def _row(entry: Entry, scores: list[Scores], videos: Mapping[str, pd.DataFrame],
         rates=entry.rates,
         error=entry.error,
         note=entry.note,
+        outdone=outdone,
     )
+
+
+def _over(mine: pd.DataFrame, theirs: pd.DataFrame) -> Gain:
+    """In top-1, on the same videos in the same order."""
+    return as_gain(paired_difference(mine[TOP1], theirs[TOP1], mine["group"]))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -140,11 +162,14 @@ def flat(row: ClassRow) -> dict[str, Any]:
     out |= {name: row.means.get(name) for name in METRICS}
     out |= {"top1_low": low, "top1_high": high}
     out |= {"top1_worst_seed": row.spread[0], "top1_best_seed": row.spread[1]} if row.means else {}
-    if row.gain is not None:
-        for kind in ("pooled", "macro"):
-            low, high = interval_of(dict(row.gain), kind) or (None, None)
-            out |= {f"gain_{kind}": dict(row.gain)[kind], f"gain_{kind}_low": low, f"gain_{kind}_high": high}
-        out["beats"] = row.beats
+    for prefix, gain in (("", row.gain), ("tuned_", row.outdone)):
+        if gain is None:
+            continue
+        for kind in KINDS:
+            low, high = interval_of(dict(gain), kind) or (None, None)
+            named = {kind: dict(gain)[kind], f"{kind}_low": low, f"{kind}_high": high}
+            out |= {f"{prefix}gain_{name}": value for name, value in named.items()}
+        out[f"{prefix}beats"] = beats(gain)
     out |= {"parameters": row.parameters, "operations": row.operations} if row.means else {}
     out |= {"train_clips_per_second": row.train_speed, "predict_windows_per_second": row.predict_speed}
     return out | {
@@ -170,18 +195,13 @@ def cells(row: ClassRow, facts: Mapping[str, Any]) -> list[str]:
     """One line of the table, without its place."""
     low, high = row.spread
     spread = f"{row.seeds} ({percent(low)} to {percent(high)})" if row.seeds > 1 else str(row.seeds)
-    gain = "–"
-    if row.gain is not None:
-        interval = interval_of(dict(row.gain))
-        gain = points(row.gain["pooled"])
-        gain += f" ({points(interval[0])} to {points(interval[1])})" if interval else ""
     tops = [percent(row.means["top5"])] if facts["classes"] > TOP else []
     return [
         row.name + " (submitted)" * (row.kind == "submitted"),
         percent(row.means[TOP1]),
         f"{percent(row.interval[0])} to {percent(row.interval[1])}" if row.interval else "–",
         spread if row.kind != "baseline" else "–",
-        gain,
+        _gain_told(row.gain, "pooled"),
         *tops,
         f"{row.means['cross_entropy']:.3f}",
         short(row.parameters) if row.parameters else "–",
@@ -190,6 +210,33 @@ def cells(row: ClassRow, facts: Mapping[str, Any]) -> list[str]:
         speed(row.predict_speed),
         f"{row.steps:,}" if row.steps else "–",
     ]
+
+
+def _gain_told(gain: Gain | None, kind: str) -> str:
+    """In points, with its interval."""
+    if gain is None:
+        return "–"
+    known: dict[str, Any] = dict(gain)
+    interval = interval_of(known, kind)
+    return points(known[kind]) + (f" ({points(interval[0])} to {points(interval[1])})" if interval else "")
+
+
+def beside_defaults(standing: ClassStanding) -> tuple[str, list[list[str]]] | None:
+    """What a sweep found, held against each default: the verdict, and a table with its headings first."""
+    tuned, held = standing.tuned, standing.outdone
+    if tuned is None:
+        return None
+    sure = sum(row.outdone is not None and beats(row.outdone) for row in held)
+    verdict = (
+        f"{tuned.name} beats {sure} of {len(held)} default{'s' * (len(held) != 1)} with the whole 95 % interval above "
+        "zero, over videos and over groups."
+    )
+    lines = [["default", "top-1 ↑", f"{tuned.name}, points", "over groups", "every seed better than its best"]]
+    for row in held:
+        gains = (_gain_told(row.outdone, kind) for kind in KINDS)
+        apart = "yes" if tuned.spread[0] > row.spread[1] else "no"
+        lines.append([row.name, percent(row.means[TOP1]), *gains, apart])
+    return verdict, lines
 
 
 def percent(share: float) -> str:
@@ -224,6 +271,10 @@ def markdown(standing: ClassStanding, facts: Mapping[str, Any]) -> str:
         name = f"*{name}*" if row.kind == "baseline" else name
         lines.append(f"| {' | '.join([str(place), name, f'**{top1}**' if row.beats else top1, *rest])} |")
     lines += ["", LEGEND, ""]
+    if found := beside_defaults(standing):
+        verdict, (top, *rest) = found
+        lines += ["## What the sweep found, beside the defaults", "", verdict, ""]
+        lines += [f"| {' | '.join(cells)} |" for cells in (top, ["---", *["--:"] * (len(top) - 1)], *rest)] + [""]
     failed = [row for row in standing.rows if not row.means]
     if failed:
         lines += ["## Without figures", "", *(f"- `{row.name}`: {row.error}" for row in failed), ""]
@@ -249,6 +300,7 @@ def render(standing: ClassStanding, facts: Mapping[str, Any]) -> str:
         headings=headings(facts),
         rows=[(row, cells(row, facts)) for row in ranked],
         failed=[row for row in standing.rows if not row.means],
+        beside=beside_defaults(standing),
         bar=next(row for row in ranked if row.name == standing.bar),
         legend=LEGEND.replace("**", "").replace("*", ""),
     )

@@ -59,9 +59,9 @@ class Plan:
         return self.params.resources.threads or max(1, cores() // self.jobs)
 
     def train(self, *, seed: int, rate: float, tuned: bool = False) -> TrainParams:
-        """`train` of one training; `tuned`: with what the sweep chose."""
+        """`train` of one training, which begins at random; `tuned`: with what the sweep chose."""
         own = self.tuned.train if tuned and self.tuned else {}
-        changes: dict[str, Any] = {"model": None, "config": {}, "seed": seed, "learning_rate": rate}
+        changes: dict[str, Any] = {"model": None, "config": {}, "init": None, "seed": seed, "learning_rate": rate}
         return self.params.train.changed(own | changes)
 
     def config(self, *, tuned: bool) -> dict[str, Any]:

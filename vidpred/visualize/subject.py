@@ -38,8 +38,8 @@ class Subject:
 
     @property
     def fps(self) -> float:
-        """Of its clips."""
-        return float(self.info.get("fps") or _FPS)
+        """At which its windows are shown: their frames are an interval apart."""
+        return float(self.info.get("fps") or _FPS) / self.task.interval
 
     @property
     def device(self) -> torch.device:

@@ -88,7 +88,8 @@ class Vgg16(ImageNetwork):
 
 
 def all_convolutions(length: int) -> Plan:
-    """Kernels of so many moments in every convolution; poolings two by two in time, but for the first, as in C3D."""
+    """Kernels of so many moments in every convolution; poolings two by two in time, but for the first, as in C3D, and
+    the last."""
 
     def plan(name: str) -> tuple[int, int]:
         layer = name.removeprefix("features.")

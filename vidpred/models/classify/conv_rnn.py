@@ -3,7 +3,7 @@
 After Ballas et al. 2016 (arXiv 1511.06432): maps instead of vectors all the way, convolutions for the matrix products
 of a recurrent network. The average of the top layer's last state is scored. `paper` is theirs: GRUs over the maps that
 VGG-16 gives after its last four poolings and over its second 4,096 features, each fed by the states below as well; the
-scores of all five are averaged.
+scores of all five are averaged. Its reset gates act on the convolved state (`ConvGRU`), theirs before the convolution.
 """
 
 from __future__ import annotations
