@@ -61,6 +61,26 @@ def test_a_classifier_begins_with_what_it_shares_with_a_predictor(
     assert f"beginning with {len(taken)} of {len(plain)} tensors" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("training", "doubted"),
+    [
+        ({"val_gain": 0.2}, False),
+        ({"val_gain": -0.01}, True),
+        ({"val_top1": 0.5, "val_majority": 0.5}, True),
+        ({"val_top1": 0.6, "val_majority": 0.5}, False),
+        ({}, False),
+    ],
+)
+def test_a_model_that_has_learned_nothing_itself_is_doubted(
+    training: dict[str, float], doubted: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = zoo.build("conv_rnn", {}, PREDICT)
+    save_model(tmp_path, other, name="conv_rnn", config={}, task=PREDICT, info={"data_id": "d", "training": training})
+    with caplog.at_level(logging.WARNING):
+        begin_with(zoo.build("conv_rnn", {}, CLASSIFY, Classifier), tmp_path)
+    assert ("was itself no better than its baseline" in caplog.text) == doubted
+
+
 def test_what_has_another_shape_stays_as_it_was_drawn(tmp_path: Path) -> None:
     predictor("late_fusion", tmp_path, {"width": 16, "scales": 3, "depth": 1})
     said = begin_with(zoo.build("late_fusion", {"width": 16, "scales": 4}, CLASSIFY, Classifier), tmp_path)
