@@ -53,7 +53,7 @@ def begin_with(model: Model, folder: Path) -> dict[str, Any]:
     found = info.get("training", {})  # on validation
     if found.get("val_gain", 1) <= 0 or found.get("val_top1", 1) <= found.get("val_majority", 0):
         log.warning(
-            "train.init: %s was itself no better than its baseline: its weights may be worse to begin with than random ones",
+            "train.init: %s was itself no better than its baseline: its weights may do worse than random ones",
             info["name"],
         )
     parameters = sum(mine[name].numel() for name in taken if name in dict(model.named_parameters()))
