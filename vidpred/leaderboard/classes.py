@@ -272,9 +272,10 @@ def markdown(standing: ClassStanding, facts: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join([str(place), name, f'**{top1}**' if row.beats else top1, *rest])} |")
     lines += ["", LEGEND, ""]
     if found := beside_defaults(standing):
-        verdict, (top, *rest) = found
+        verdict, table = found
+        table.insert(1, ["---", *["--:"] * (len(table[0]) - 1)])
         lines += ["## What the sweep found, beside the defaults", "", verdict, ""]
-        lines += [f"| {' | '.join(cells)} |" for cells in (top, ["---", *["--:"] * (len(top) - 1)], *rest)] + [""]
+        lines += [*(f"| {' | '.join(line)} |" for line in table), ""]
     failed = [row for row in standing.rows if not row.means]
     if failed:
         lines += ["## Without figures", "", *(f"- `{row.name}`: {row.error}" for row in failed), ""]
