@@ -30,7 +30,7 @@ from vidpred.models import zoo
 from vidpred.training.data import Data, read_data
 from vidpred.training.device import choose_device
 from vidpred.training.final import Choice, train_model
-from vidpred.types import Classifier, Predictor
+from vidpred.types import Classifier, Predictor, Segment
 from vidpred.workspace import atomic, digest, locked
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,9 @@ def _judged(rounds: Rounds, group: str, folder: Path, should_stop: Callable[[], 
             ),
             data.task.classes,
         )  # fmt: skip
-        common = commonest_of(data.shards, parts["train"], videos, data.task.classes)
+        # of all clips: without those that are left out their class is rarer, and hardly ever what is said
+        every = [Segment(row, 0, data.shards.clips[row].length) for rows in rounds.clips.values() for row in rows]
+        common = commonest_of(data.shards, every, videos, data.task.classes)
         return pd.concat(
             [videos.assign(model=rounds.choice.model, group=group), common.assign(model=MAJORITY, group=group)],
             ignore_index=True,
