@@ -150,6 +150,7 @@ def test_copies_of_a_gif_are_different_files_of_the_same_frames(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_benchmark_of_sweeps_gives_figures(tmp_path: Path) -> None:
     setting = tune.Setting(tmp_path, seconds=2, trials=2, many=12, shard_mb=20, repeats=1)
     rows = tune.measure(setting)
