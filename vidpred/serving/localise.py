@@ -72,7 +72,8 @@ def is_long(model: ClipClassifier, source: Source) -> bool:
 
 
 def opened(model: ClipClassifier, path: Path) -> Source:
-    """A video at the size and frame rate that the model was trained on.
+    """A video at the size and frame rate that the model was trained on; black bars stay, since they would be known only
+    when all of it was read.
 
     Raises:
         UserError: it cannot be read.

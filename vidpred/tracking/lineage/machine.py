@@ -16,8 +16,6 @@ PACKAGES = (
     "optuna", "mlflow", "dvc",
 )  # fmt: skip
 """Whose versions are recorded; requirements.lock has them all."""
-DECIDE = ("python", "torch", "numpy", "opencv-python-headless")
-"""Of the versions those that decide the last bit of the weights."""
 
 
 def hardware() -> dict[str, Any]:
