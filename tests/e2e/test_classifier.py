@@ -1,4 +1,4 @@
-"""The second kind of task from clips to a registered model and back, as a user goes: every command that takes a model."""
+"""The second kind of task from clips to a registered model and back: every command that takes a model."""
 
 from __future__ import annotations
 
