@@ -23,7 +23,7 @@ def ran(project: Project) -> Project:
     project.run("git", "commit", "--quiet", "--all", "-m", "classes")
     for steps in (30, 20):
         project.edit("params.yaml", {"train": {"model": "early_fusion", "steps": steps, "evaluate_every": 10}})
-        project.run("dvc", "repro")
+        project.run("dvc", "repro", "sweep", "register")
     return project
 
 
