@@ -51,7 +51,9 @@ $(INSTALLED): requirements.lock pyproject.toml $(MOVED)
 	fi
 	@echo "set-up: installing requirements.lock into $(VENV), a few minutes the first time"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(EXTRA_INDEX) -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# compat: by path, so that a script beside the clone imports the package, not the folder `vidpred` of the same name
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --config-settings editable_mode=compat -e .
 	@echo '$(CURDIR)' >$@
 
 .moved: ;

@@ -113,7 +113,7 @@ def test_flow_is_an_input_and_gives_no_more_than_one_step(tmp_path: Path) -> Non
     said = export_model(str(folder), path)
     assert said["inputs"]["flow"]["shape"] == ["batch", 2, 2, "height", "width"]
     assert said["outputs"]["frames"]["shape"][1] == 1
-    with pytest.raises(UserError, match=r"--frames 2: this model needs the flow of what it predicts .*: at most 1"):
+    with pytest.raises(UserError, match=r"--frames 2: this model needs optical flow, also of .*: at most 1,"):
         export_model(str(folder), path, frames=2)
 
 

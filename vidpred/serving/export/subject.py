@@ -160,6 +160,10 @@ def _frames(model: Predictor, task: Task, asked: int | None) -> int:
     if asked is None:
         return task.horizon if most is None else min(task.horizon, most)
     if most is not None and asked > most:
-        why = "gives the one frame between two" if model.between else "needs the flow of what it predicts for more"
-        raise UserError(f"--frames {asked}: this model {why}: at most {most}")
+        if model.between:
+            raise UserError(f"--frames {asked}: this model gives the one frame between two: at most {most}")
+        raise UserError(
+            f"--frames {asked}: this model needs optical flow, also of what it predicts, which no graph computes: at "
+            f"most {most}, and for more call the graph again (docs/export.md), or use `vidpred predict`"
+        )
     return asked
