@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 60.0
+"""Between lines of a log, so that nobody takes a slow machine for one that hangs."""
 
 
 class Pace:
@@ -65,7 +71,7 @@ def in_words(figures: dict[str, float]) -> str:
 
 @contextmanager
 def bar(*, first: int, steps: int, batch_size: int) -> Iterator[Callable[[int, str], None]]:
-    """A progress bar with clips a second and a note; nothing where stderr is no terminal.
+    """A progress bar with clips a second and a note; where stderr is no terminal, a line a minute.
 
     Yields:
         To be called after each step with its number and the note.
@@ -76,9 +82,16 @@ def bar(*, first: int, steps: int, batch_size: int) -> Iterator[Callable[[int, s
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task, began = progress.add_task("train", total=steps, completed=first, note=""), time.perf_counter()
+        told = began
 
         def tick(step: int, note: str) -> None:
-            speed = (step - first) * batch_size / (time.perf_counter() - began)
+            nonlocal told
+            now = time.perf_counter()
+            speed = (step - first) * batch_size / (now - began)
             progress.update(task, completed=step, note=f"{speed:.0f} clips/s{note and ', '}{note}")
+            if progress.disable and now - told >= QUIET_SECONDS:
+                told = now
+                left = (steps - step) * batch_size / speed / 60
+                log.info("step %d of %d, %.0f clips/s, about %.0f minutes left", step, steps, speed, left)
 
         yield tick
