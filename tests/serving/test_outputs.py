@@ -39,8 +39,12 @@ def copier(folder: Path) -> str:
     return "copier"
 
 
-def test_an_array_is_the_predicted_frames_alone(folder: Path, model: str, cat: Path) -> None:
-    assert predict_files(model, [cat], frames=4, output=folder / "out.npy") == 0
+def test_an_array_is_the_predicted_frames_alone(
+    folder: Path, model: str, cat: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert predict_files(model, [cat], frames=4, output=folder / "out.npy") == 0
+    assert caplog.messages == [f"{folder}/out.npy: 4 frames, predicted from the last 3 of cat.gif"]
     frames = np.load(folder / "out.npy", allow_pickle=False)
     assert frames.dtype == np.uint8
     assert (frames == clip(16)[12:]).all()
@@ -77,11 +81,18 @@ def test_models_beside_each_other_and_the_truth(
     assert right[inner, inner].max() < 12  # nothing is wrong
     assert copied[inner, inner].max() > 150
     caplog.clear()
-    encode.write_gif(folder / "short.gif", clip(6), 10)
-    with caplog.at_level(logging.INFO):
-        assert predict_files(model, [folder / "short.gif"], frames=4, output=folder / "s.gif", compare=[copier]) == 0
-    assert "too short to compare with what happened: that takes 9 frames, or --frames 1" in caplog.text
-    assert "no heat map" not in caplog.text  # none was asked for
+    for length, note in (
+        (6, "1 instead of 4 frames predicted: it has 6, the model looks at 5, and there is no more to compare with"),
+        (5, "there is no heat map, nor anything to compare with: the model looks at all of its 5 frames"),
+    ):
+        caplog.clear()
+        short = folder / f"{length}.gif"
+        encode.write_gif(short, clip(length), 10)
+        with caplog.at_level(logging.INFO):
+            assert predict_files(model, [short], frames=4, kind="png", compare=[copier], heatmap=True) == 0
+        said = [record.getMessage() for record in caplog.records]
+        assert said[0] == f"{short}: {note}"  # before the line that says where the picture is
+        assert said[1].startswith(f"{length}-predicted.png: 5 frames of {length}.gif, then {1 if length == 6 else 4} ")
 
 
 def test_figures_of_many_clips_in_the_mean(folder: Path, model: str, caplog: pytest.LogCaptureFixture) -> None:

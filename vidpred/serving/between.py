@@ -90,12 +90,15 @@ class Filling:
                         _GIF_FPS, fps)  # fmt: skip
         columns = tuple(Column(name, _between(clip.frames, frames)) for name, frames in made.items())
         first = next(iter(made.values()))
+        told = f"{count} frames of {job.short_name} and {count - 1} between, {fps:g} per second"
+        if job.target.suffix.lower() == ".npy":  # they stand there alone
+            told = f"{count - 1} frame{'s' * (count != 2)}, made between the {count} of {job.short_name}"
         return Result(
             columns=columns,
             made=np.arange(2 * count - 1) % 2 == 1,
             frames=first,
             fps=fps,
-            told=f"{count} frames of {job.short_name} and {count - 1} between, {fps:g} per second",
+            told=told,
             strip=tuple(range(min(_STRIP, 2 * count - 1))),
             plain=len(columns) == 1,
             captions=len(columns) > 1,
@@ -118,13 +121,15 @@ class Filling:
                 errors = np.zeros(clip.frames.shape[:3], np.float32)
                 errors[1::2] = error_maps(frames, truth)
             columns.append(Column(name, _between(known, frames), in_words(found[name]), errors))
+        told = f"{len(clip.frames)} frames of {job.short_name}, {len(truth)} of them made again"
+        if job.target.suffix.lower() == ".npy":
+            told = f"{len(truth)} of the {len(clip.frames)} frames of {job.short_name}, made again"
         return Result(
             columns=tuple(columns),
             made=np.arange(len(clip.frames)) % 2 == 1,
             frames=made[names[0]],
             fps=clip.rate / self._interval,
-            told=f"{len(clip.frames)} frames of {job.short_name}, {len(truth)} of them made again; "
-            f"{beside(found, names)}",
+            told=f"{told}; {beside(found, names)}",
             strip=tuple(range(min(_STRIP, len(clip.frames)))),
             truth=True,
             captions=len(names) > 1 or self.heat,

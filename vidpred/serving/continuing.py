@@ -1,6 +1,7 @@
 """What `vidpred predict` does with a model that predicts what follows: a clip in, the same with more frames out.
 
-The clip's last frames are the context. Where the truth is wanted, its own last frames are predicted from those before.
+The clip's last frames are the context. Where the truth is wanted, its own last frames are predicted from those before:
+of a short clip as many as are left when the model has its context.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Truth = Literal["none", "needed", "if there"]
 
 @dataclass(frozen=True)
 class Continuing:
-    """Predicts so many frames of each clip with each of some models that are `alike`."""
+    """Predicts so many frames of each clip, or as many as there is truth for, with each of some `alike` models."""
 
     models: Mapping[str, FramePredictor]
     count: int
@@ -71,14 +72,17 @@ class Continuing:
         """As of `Plan`."""
         ready = [self._ready(job, clip) for job, clip in clips]
         able = [one for one in ready if isinstance(one, _Ready)]
+        most = max((one.count for one in able), default=0)
         predicted = {
-            name: predictor.predict_batch(np.stack([one.known[-predictor.task.context :] for one in able]), self.count)
+            name: predictor.predict_batch(np.stack([one.known[-predictor.task.context :] for one in able]), most)
             for name, predictor in self.models.items()
             if able
         }
         places = {id(one): place for place, one in enumerate(able)}
         return [
-            partial(self._result, one, {name: frames[places[id(one)]] for name, frames in predicted.items()})
+            partial(
+                self._result, one, {name: frames[places[id(one)]][: one.count] for name, frames in predicted.items()}
+            )
             if isinstance(one, _Ready)
             else one
             for one in ready
@@ -86,25 +90,30 @@ class Continuing:
 
     def _ready(self, job: Job, clip: Clip) -> _Ready | UserError:
         """What a clip gives to look at and to compare with; the reason where it is too short."""
-        interval, context, count = self._first.task.interval, self._context, self.count
+        interval, context, needs_truth = self._first.task.interval, self._context, self.truth == "needed"
         length = (clip.length - 1) // interval + 1
-        truth = self.truth == "needed" or (self.truth == "if there" and length >= context + count)
-        needed = context + count * truth
-        if length >= needed:
-            known = clip.frames[:-count] if truth else clip.frames
-            return _Ready(job, known, clip.frames[-count:] if truth else None, clip.rate / interval, length)
-        why = f"{context} to look at" + (f" and {count} to compare with" if truth else "")
-        every = f", every {interval}th" if interval > 1 else ""
-        room = length - context
-        give = f"--frames {room}, a longer clip" if truth and room > 0 else "a longer clip"
-        return UserError(
-            f"{job.name} is too short: {length} frame{'s' * (length != 1)} at {clip.rate:g} per second{every}, "
-            f"the model needs {needed} ({why}): give {give} or a higher --fps"
+        room, rate = length - context, clip.rate / interval
+        if room < needs_truth:
+            why = f"{context} to look at and 1 to compare with" if needs_truth else f"{context} to look at"
+            every = f", every {interval}th" if interval > 1 else ""
+            return UserError(
+                f"{job.name} is too short: {_frames(length)} at {clip.rate:g} per second{every}, "
+                f"the model needs {context + needs_truth} ({why}): give a longer clip or a higher --fps"
+            )
+        if self.truth == "none" or room == 0:
+            lacks = "there is no heat map, nor anything" if self.heat else "there is nothing"
+            note = f"{job.name}: {lacks} to compare with: the model looks at all of its {_frames(length)}"
+            return _Ready(job, clip.frames, None, self.count, rate, "" if self.truth == "none" else note)
+        count = min(self.count, room)
+        note = (
+            f"{job.name}: {count} instead of {_frames(self.count)} predicted: it has {length}, the model looks at "
+            f"{context}, and there is no more to compare with"
         )
+        return _Ready(job, clip.frames[:-count], clip.frames[-count:], count, rate, note if count < self.count else "")
 
     def _result(self, ready: _Ready, predicted: Mapping[str, np.ndarray]) -> Result:
         """What came of a clip, from the frames (count, H, W, 3) of each model."""
-        shown, truth, count = ready.known[-SHOWN:], ready.truth, self.count
+        shown, truth, count = ready.known[-SHOWN:], ready.truth, ready.count
         names = list(self.models)
         found: dict[str, dict[str, float]] = {}
         columns = []
@@ -119,15 +128,13 @@ class Continuing:
                 errors[len(shown) :] = error_maps(frames, truth)
             figures = in_words(found[name]) if name in found else ""
             columns.append(Column(name, np.concatenate([shown, frames]), figures, errors))
-        told = f"{len(shown)} frame{'s' * (len(shown) != 1)} of {ready.job.short_name}, then {count} predicted"
+        told = f"{_frames(len(shown))} of {ready.job.short_name}, then {count} predicted"
+        if ready.job.target.suffix.lower() == ".npy":  # they stand there alone
+            before = f" before its last {count}" if found else ""
+            told = f"{_frames(count)}, predicted from the last {self._context} of {ready.job.short_name}{before}"
         if found:
             told += f"; {beside(found, names)}"
             told += "; nothing moves in what happened" if found[_COPY][PD] == 0 else ""
-        elif self.truth == "if there":
-            told += f"; too short to compare with what happened: that takes {self._context + count} frames"
-            room = ready.length - self._context
-            told += f", or --frames {room}" if room > 0 else ""
-            told += "; so there is no heat map" if self.heat else ""
         seen = range(max(0, len(shown) - self._context), len(shown))
         return Result(
             columns=tuple(columns),
@@ -135,6 +142,7 @@ class Continuing:
             frames=predicted[names[0]],
             fps=ready.rate,
             told=told,
+            note=ready.note,
             strip=(*seen, *(len(shown) + step for step in spread(count, STRIP_STEPS))),
             zero=len(shown) - 1,
             truth=truth is not None,
@@ -152,7 +160,13 @@ class _Ready:
     """uint8 (T, H, W, 3)."""
     truth: np.ndarray | None
     """uint8 (count, H, W, 3): what followed; None: nobody knows."""
+    count: int
+    """Frames to predict."""
     rate: float
     """Frames per second of these."""
-    length: int
-    """Frames of the clip, as far apart as in training; `known` and `truth` may be fewer."""
+    note: str
+    """What the clip has too few frames for; empty: nothing."""
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' * (count != 1)}"

@@ -48,6 +48,8 @@ class Result:
     """In the log, after the target's name."""
     strip: tuple[int, ...]
     """Which frames stand in a strip."""
+    note: str = ""
+    """In the log before `told`: what was asked for and is not there, and why."""
     zero: int = 0
     """The frame from which others are counted: the last one known."""
     truth: bool = False

@@ -73,7 +73,8 @@ def predict_files(
         output: A file for one input, `-` for standard output, a folder for several. None: `<name>-predicted.gif` in
             the current folder, or the folder `predicted`.
         kind: `gif`, `mp4`, `png` or `npy`, where the output does not tell; None: `gif`.
-        side_by_side: Whether to predict the clip's own last frames (or every second one) beside the truth instead.
+        side_by_side: Whether to predict the clip's own last frames (or every second one) beside the truth instead; of a
+            short clip as many as it has beyond what the model looks at.
         compare: Further models, beside the first one; and beside the truth where a clip is long enough.
         heatmap: Whether to show where each model erred; where a clip is long enough.
         fps: Frames per second at which clips are read; None: the model's, else the clip's own; of a model that
@@ -168,6 +169,8 @@ def _work(plan: Plan, jobs: Sequence[Job], models: Sequence[str], *, several: bo
         with progress("predicting", len(jobs)) as advance, closing(worked_through(plan, jobs)) as outcomes:
             for job, outcome in outcomes:
                 if isinstance(outcome, Result):
+                    if outcome.note:
+                        log.warning("%s", outcome.note)
                     log.info("%s: %s", "standard output" if piped else job.target, outcome.told)
                     done.append(outcome)
                 else:
