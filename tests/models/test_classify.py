@@ -54,7 +54,7 @@ class TestZoo:
 
     def test_a_model_of_the_other_kind_is_not_loaded(self, tmp_path: Path) -> None:
         save_model(tmp_path, made("c3d"), name="c3d", config={}, task=TASK, info={})
-        with pytest.raises(UserError, match=r"classifies \(c3d\): give one that predicts"):
+        with pytest.raises(UserError, match=r"classifies \(c3d\): give one that predicts, or use `vidpred classify "):
             load_model(tmp_path)
         assert isinstance(load_model(tmp_path, Model)[0], Classifier)
 

@@ -273,6 +273,8 @@ def test_what_is_not_there_is_told_in_one_line(project: Project) -> None:
     project.register()
     for uri, told in {
         "models:/nothing@champion": r"it has vidpred; go into the project that made it, or set MLFLOW_TRACKING_URI",
+        "models:/vidpred@challenger": r"has version 1, aliases champion; a version that beats copying but not the "
+        r"champion becomes challenger$",
         "models:/vidpred@best": r"vidpred has version 1, aliases champion; give for instance models:/vidpred/1",
         "models:/vidpred/7": r"vidpred has version 1, aliases champion",
         "models:/vidpred": r"names no model: did you mean models:/vidpred@champion\? Else give models:/NAME@ALIAS",

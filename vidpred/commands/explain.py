@@ -27,7 +27,7 @@ LISTED_ON_PAGE = 200
 
 
 def explain(model: str, *, as_json: bool, html: Path | None, every: bool) -> None:
-    """Prints it, and writes the page where one is asked for.
+    """Prints it, or writes the page where one is asked for.
 
     Raises:
         UserError: there is no such model, or the store does not answer.
@@ -43,7 +43,8 @@ def explain(model: str, *, as_json: bool, html: Path | None, every: bool) -> Non
     console = Console(highlight=False)
     if not console.is_terminal:  # whoever reads it wants whole lines
         console = Console(highlight=False, width=10_000)
-    console.print(tree(found, every=every))
+    if html is None:
+        console.print(tree(found, every=every))
     for one in damaged:
         console.print(
             Text.assemble(("damaged: ", "bold red"), f"{printable(one)}; `vidpred verify {model}` checks all")
@@ -110,7 +111,7 @@ def _add_sources(place: Tree, sources: Sequence[Source], *, every: bool) -> None
 
 
 def page(found: Way, damaged: Sequence[str], *, every: bool) -> str:
-    """One HTML page that loads nothing."""
+    """One HTML page that loads nothing: all facts, and of many sources the first unless `every` one is asked for."""
     own = files("vidpred.commands")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(own.joinpath("explain.html").read_text(encoding="utf-8"))
@@ -124,6 +125,5 @@ def page(found: Way, damaged: Sequence[str], *, every: bool) -> str:
         sources=shown,
         more=len(found.sources) - len(shown),
         damaged=damaged,
-        every=every,
         version=__version__,
     )

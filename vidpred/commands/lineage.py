@@ -44,7 +44,9 @@ def lineage_commands(app: typer.Typer) -> None:
 def explain(
     model: Model,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs: every source, every hash.")] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained HTML page there.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write it as one self-contained HTML page instead.")
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="List every source, changed file and parameter instead of a few.")
     ] = False,

@@ -38,6 +38,8 @@ def verify(model: str, *, as_json: bool, mend: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
     for line in report.checked:
         console.print(Text.assemble(("ok    ", "green"), printable(line)))
+    for line in report.notes:
+        console.print(Text.assemble(("note  ", "yellow"), printable(line)))
     for line in report.unseen:
         console.print(Text.assemble(("?     ", "yellow"), printable(line)))
     for finding in report.findings:

@@ -107,7 +107,8 @@ def load_model(folder: Path, of: type[Model] = Predictor) -> tuple[Model, dict[s
     classifies = task.kind == "classify"
     if not issubclass(Classifier if classifies else Predictor, of):
         does, wanted = ("classifies", "predicts") if classifies else ("predicts", "classifies")
-        raise UserError(f"the model in {folder} {does} ({info['name']}): give one that {wanted}")
+        command = f"vidpred {'classify' if classifies else 'predict'} {folder} cat.gif"
+        raise UserError(f"the model in {folder} {does} ({info['name']}): give one that {wanted}, or use `{command}`")
     try:
         weights = (folder / WEIGHTS).read_bytes()
     except OSError as error:

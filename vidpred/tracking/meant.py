@@ -17,7 +17,7 @@ from vidpred import workspace
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
 from vidpred.tracking import own, store
-from vidpred.tracking.aliases import CHAMPION
+from vidpred.tracking.aliases import CHALLENGER, CHAMPION
 from vidpred.tracking.package import ARTIFACTS
 from vidpred.tracking.receipt import RECEIPT, find, read_receipt
 
@@ -111,6 +111,8 @@ def in_registry(client: MlflowClient, parts: re.Match[str] | None) -> str:
     meant = _same_of(called, name, parts, versions, aliases)
     if meant:
         return f"did you mean {meant}? {has}"
+    if alias == CHALLENGER:  # any version will not do
+        return f"{has}; a version that beats copying but not the champion becomes challenger"
     return f"{has}; give for instance models:/{called}/{versions[-1]}" if versions else has
 
 

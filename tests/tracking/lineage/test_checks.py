@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from tests.tracking.conftest import Project
+from vidpred.commands.data import verify as verify_data
 from vidpred.errors import UserError
 from vidpred.models.files import INFO, WEIGHTS
 from vidpred.tracking import store
-from vidpred.tracking.lineage.checks import check
+from vidpred.tracking.lineage.checks import check, check_record
 from vidpred.tracking.lineage.findings import Report
+from vidpred.tracking.lineage.subject import opened
 from vidpred.tracking.receipt import RECEIPT
 
 pytestmark = [
@@ -61,6 +63,17 @@ def test_a_whole_way_is_whole() -> None:
         assert word in text
 
 
+def test_stages_that_were_stale_when_it_was_recorded_are_told() -> None:
+    with opened(CHAMPION) as subject:
+        assert subject.record is not None
+        subject.record["dvc"]["stale"] = {stage: ["changed deps: a.py (modified)"] for stage in "abcde"}
+        report = Report(CHAMPION)
+        check_record(report, subject)
+    assert report.findings == []
+    (note,) = report.notes
+    assert note.startswith("stages a, b, c and 2 more did not agree with dvc.lock when this was recorded")
+
+
 def test_changed_weights_in_the_registry(home: Path) -> None:
     (weights,) = (home / "mlartifacts").rglob(WEIGHTS)
     weights.write_bytes(flipped(weights))
@@ -85,7 +98,9 @@ def test_a_changed_shard(registered: Project) -> None:
     frames.flush()
     told = found(check(CHAMPION))
     assert f"data/shards/{shard.name} has changed" in told["data"]
-    assert "dvc repro -f transcode" in told["data"]
+    with pytest.raises(UserError) as other:
+        verify_data(None)
+    assert told["data"].endswith(str(other.value).partition(": ")[2])  # one advice
 
 
 def test_a_changed_split(registered: Project) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from tests.tracking.conftest import Project
 from tests.tracking.lineage.conftest import git
 from vidpred import workspace
-from vidpred.commands.explain import page, tree
+from vidpred.commands.explain import explain, page, tree
 from vidpred.commands.reproduce import reproduce
 from vidpred.config import TrainParams
 from vidpred.errors import UserError
@@ -202,7 +202,7 @@ def test_from_another_machine_the_way_is_seen_as_far_as_it_goes(
     assert len(found.sources) == 30
 
 
-def test_long_lists_do_not_drown_the_way(checkout: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_lists_do_not_drown_the_way(checkout: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkout.register()
     stages = ["fetch", "transcode", "split", "flow", "train"]
     with opened(CHAMPION) as subject:
@@ -236,7 +236,10 @@ def test_long_lists_do_not_drown_the_way(checkout: Project, capsys: pytest.Captu
     for every, told in ((False, "67 more (--all"), (True, "48.py, 49.py")):
         Console(width=10_000).print(tree(found, every=every))
         assert told in capsys.readouterr().out
-        assert told in page(found, [], every=every)
+        assert "48.py, 49.py" in page(found, [], every=every)
+    explain(CHAMPION, as_json=False, html=tmp_path / "page.html", every=False)
+    assert capsys.readouterr().out == f"{tmp_path}/page.html is the page\n"
+    assert "--all" not in (tmp_path / "page.html").read_text()
 
 
 def test_reasons_of_dvc_in_few_words() -> None:

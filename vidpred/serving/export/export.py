@@ -146,8 +146,8 @@ def _is_there(name: str) -> bool:
 def _told(metadata: Mapping[str, Any], subject: Subject, bounds: Bounds) -> str:
     inputs = " and ".join(f"{name} {tuple(said['shape'])}" for name, said in metadata["inputs"].items())
     outputs = " and ".join(f"{name} {tuple(said['shape'])}" for name, said in metadata["outputs"].items())
-    off = metadata["compared"][subject.figure]
+    off, shapes = metadata["compared"][subject.figure], len(metadata["compared"]["batch_height_width"])
     return (
         f"{inputs} to {outputs}; {bounds.told()}; at most {off:.3g} {subject.unit} off the original in "
-        f"{len(metadata['compared']['batch_height_width'])} shapes"
+        f"{shapes} shape{'s' * (shapes != 1)}"
     ).replace("'", "")

@@ -20,7 +20,7 @@ from vidpred.tracking.lineage.findings import Report
 from vidpred.tracking.lineage.local import check_files
 from vidpred.tracking.lineage.record import RECORD
 from vidpred.tracking.lineage.subject import Subject, identity_of, opened
-from vidpred.tracking.lineage.way import SHA_TAG
+from vidpred.tracking.lineage.way import NAMED, SHA_TAG, first
 from vidpred.tracking.meant import is_uri
 from vidpred.tracking.pull import read_pulled
 from vidpred.tracking.receipt import IDENTITY_TAG, RECEIPT, Standing, find, has_files, read_receipt, standing
@@ -55,7 +55,7 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
             _weights(report, subject)
             _tags(report, subject)
             _run(report, subject)
-            _record(report, subject)
+            check_record(report, subject)
             if subject.version is not None:
                 client = store.connect()
                 with store.explained("the registry cannot be searched"):
@@ -292,13 +292,20 @@ def _run(report: Report, subject: Subject) -> None:
     report.checked.append(f"run {subject.run.info.run_id}")
 
 
-def _record(report: Report, subject: Subject) -> None:
+def check_record(report: Report, subject: Subject) -> None:
+    """Whether what was kept of the model when it was registered is whole and its own; what it says of stale stages."""
     for one in subject.damaged:
         report.add("record", f"the record of {subject.uri}: {one}", "`vidpred register` records it again")
     if subject.record is None:
         if subject.version is not None and not subject.damaged:
             report.unseen.append(f"the record: {subject.unseen.get('record', 'there is none')}")
-    elif not subject.live and not subject.damaged:
+        return
+    if stale := list(subject.record.get("dvc", {}).get("stale") or {}):
+        report.notes.append(
+            f"stage{'s' * (len(stale) > 1)} {first(stale, NAMED)} did not agree with dvc.lock when this was recorded: "
+            f"`vidpred explain {report.model} --all` says how"
+        )
+    if not subject.live and not subject.damaged:
         report.checked.append(f"{RECORD} and its {len(subject.record['files'])} files")
         if subject.record["weights_sha256"] != subject.info.get("weights_sha256", subject.record["weights_sha256"]):
             report.add(

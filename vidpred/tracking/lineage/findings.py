@@ -25,6 +25,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
     """What was looked at and found whole."""
+    notes: list[str] = field(default_factory=list)
+    """What was known already when the model was recorded, and is nothing that has changed since."""
     unseen: list[str] = field(default_factory=list)
     """What could not be looked at from here, and why."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vidpred import workspace
 from vidpred.data.shards import FORMAT, Shards
-from vidpred.errors import UserError
+from vidpred.errors import UserError, restore
 from vidpred.tracking.gate import seen_by
 from vidpred.tracking.lineage import dvc
 from vidpred.tracking.lineage.findings import Report
@@ -52,7 +52,7 @@ def _shards(report: Report, subject: Subject, root: Path, *, tell: Tell) -> None
     if folder is None:
         report.unseen.append(f"frames of data {data_id[:12]}: data/shards here is missing or other data")
         return
-    again = "`dvc repro -f transcode` makes it again"
+    again = restore("data/shards", "transcode")
     try:
         shards = Shards(folder)
         for name, shard in shards.meta["shards"].items():
@@ -82,7 +82,7 @@ def _shards(report: Report, subject: Subject, root: Path, *, tell: Tell) -> None
         report.add(
             "split",
             f"data/split has changed: it gives {found[:12]}, the version was trained on {wanted[:12]}",
-            "`dvc repro -f split` makes it again",
+            restore("data/split", "split"),
         )
 
 
@@ -98,10 +98,9 @@ def _output(report: Report, root: Path, path: str, md5: str, stage: str, cache: 
         changed = _differ(root / path, path, known) or [path]
         intact = not _spoilt(cache, path, known, tell=tell)
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-    bring = f"`dvc checkout --force {path}` brings it back; " if intact else ""
     report.add(
         "files", f"{shown} {'is' if len(changed) == 1 else 'are'} not as in dvc.lock",
-        f"{bring}`dvc repro -f {stage}` makes it again",
+        restore(path, stage) if intact else f"`dvc repro --force --single-item {stage}` makes it again",
     )  # fmt: skip
 
 

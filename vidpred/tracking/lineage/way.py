@@ -22,7 +22,7 @@ from vidpred.tracking.lineage.subject import AWAY, Subject
 from vidpred.tracking.pull import PULLED
 
 SHA_TAG = "vidpred.weights_sha256"
-_NAMED = 3
+NAMED = 3
 """Files and stages named, unless all are asked for."""
 _REST = " (--all tells all)"
 
@@ -140,14 +140,14 @@ def _code(subject: Subject) -> Hop:
         {},
     )
     if changed:
-        facts["changed"] = _first(code["changed"], len(code["changed"]), of=changed)
-        short["changed"] = _first(code["changed"], _NAMED, of=changed, rest=_REST)
+        facts["changed"] = first(code["changed"], len(code["changed"]), of=changed)
+        short["changed"] = first(code["changed"], NAMED, of=changed, rest=_REST)
     if subject.tags.get("vidpred.patch_sha256"):
         facts["patch"] = f"{PATCH}, sha256 {subject.tags['vidpred.patch_sha256']}"
     stale = (subject.record or {}).get("dvc", {}).get("stale") or {}
     if stale:
         facts["stale stages"] = "; ".join(f"{stage} ({'; '.join(reasons)})" for stage, reasons in stale.items())
-        short["stale stages"] = f"{_first(list(stale), _NAMED)} did not agree with dvc.lock{_REST}"
+        short["stale stages"] = f"{first(list(stale), NAMED)} did not agree with dvc.lock{_REST}"
     known = (of_record(subject) if code else "the version's tag",)
     return Hop("code", what, commit, "git commit", known, facts, short=short)
 
@@ -188,7 +188,7 @@ def _found(best: Mapping[str, Any]) -> str:
     return f"{best.get('model')} {'; '.join(part for part in told if part)}"
 
 
-def _first(names: Sequence[str], most: int, *, of: int = 0, rest: str = "") -> str:
+def first(names: Sequence[str], most: int, *, of: int = 0, rest: str = "") -> str:
     """The first few of many names, and how many more there are."""
     more = max(of, len(names)) - min(most, len(names))
     return ", ".join(names[:most]) + (f" and {more} more{rest}" if more else "")
