@@ -7,6 +7,7 @@ import json
 import resource
 from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -104,26 +105,39 @@ def test_what_cannot_be_used_gets_one_clear_line(client: httpx.Client, data: byt
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "code"),
+    ("fields", "status", "code", "told"),
     [
-        ({"frames": 0}, 422, "invalid"),
-        ({"frames": 31}, 422, "invalid"),
-        ({"frames": "many"}, 422, "invalid"),
-        ({"format": "exe"}, 422, "invalid"),
-        ({"model": "/etc"}, 404, "no_model"),
+        ({"frames": 0}, 422, "invalid", "`frames` has to be 1 or more, and '0' was given"),
+        ({"frames": 31}, 422, "invalid", "`frames` has to be 30 or less, and '31' was given"),
+        ({"frames": "many"}, 422, "invalid", "`frames` has to be a whole number"),
+        ({"compare": "a\x1bb"}, 422, "invalid", "`compare` has to be `true` or `false`"),
+        ({"format": "exe"}, 422, "invalid", "`format` has to be one of 'gif', 'mp4' or 'json', and 'exe' was given"),
+        ({"model": "a" * 301}, 422, "invalid", "`model` has to have at most 300 characters"),
+        ({"model": "/etc"}, 404, "no_model", "there is no model /etc"),
     ],
 )
 def test_fields_that_make_no_sense(
-    client: httpx.Client, cat: bytes, fields: dict[str, object], status: int, code: str
+    client: httpx.Client, cat: bytes, fields: dict[str, object], status: int, code: str, told: str
 ) -> None:
     answer = client.post("/api/predict", files=upload(cat), data=fields)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.json()["detail"].startswith(told)
 
 
 def test_a_body_that_is_no_form_is_told_so(client: httpx.Client) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     assert client.post("/api/predict", content=b"what", headers=kind).json()["code"] in ("bad_request", "invalid")
-    assert client.post("/api/predict", json={"file": "a"}).json()["code"] == "invalid"
+    bodies: list[dict[str, Any]] = [{"json": {"file": "a"}}, {"data": {"file": "a"}}, {}]
+    for body in bodies:
+        answer = client.post("/api/predict", **body)
+        assert answer.json()["code"] == "invalid"
+        assert "`curl -F file=@cat.gif URL/api/predict`" in answer.json()["detail"]
+
+
+def test_what_no_route_answers_is_told_in_plain_words(client: httpx.Client) -> None:
+    assert client.get("/api/predict").json() == {"code": "method", "detail": "this address takes no GET: use POST"}
+    assert "there is nothing at this address" in client.get("/api/nothing").json()["detail"]
+    assert client.get("/api/card/picture").json()["detail"] == "the parameter `name` is missing"
 
 
 def test_limits_hold_before_and_while_an_upload_arrives(make: Make, cat: bytes) -> None:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from vidpred import __version__
 from vidpred.errors import UserError
-from vidpred.serving.web import api, pages
+from vidpred.serving.web import api, complaints, pages
 from vidpred.serving.web.door import Door, Key
 from vidpred.serving.web.intake import Intake, TooMuch
 from vidpred.serving.web.meters import Meters
@@ -81,20 +81,19 @@ def _explain(app: FastAPI) -> None:
         return error.response()
 
     @app.exception_handler(HTTPException)
-    async def failed(_: Request, error: HTTPException) -> Response:
+    async def failed(request: Request, error: HTTPException) -> Response:
         if isinstance(error, TooMuch):
             return error.refusal.response()
         code = _CODES.get(error.status_code, "error")
-        return Refusal(error.status_code, code, str(error.detail), error.headers).response()
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        told = complaints.of_request(
+            error.status_code, str(error.detail), method=request.method, allowed=headers.get("allow", "")
+        )
+        return Refusal(error.status_code, code, told, headers).response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        told = (
-            f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: "
-            f"{one['msg'].replace('Input should be', 'it should be')}"
-            for one in error.errors()
-        )
-        return Refusal(422, "invalid", "; ".join(told)[:1000]).response()
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return Refusal(422, "invalid", complaints.of_fields(error.errors(), request.url.path)).response()
 
     @app.exception_handler(OSError)
     @app.exception_handler(UserError)
