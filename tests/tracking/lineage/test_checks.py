@@ -63,6 +63,14 @@ def test_a_whole_way_is_whole() -> None:
         assert word in text
 
 
+def test_the_receipt_of_another_model_does_not_count(registered: Project) -> None:
+    other = {"name": "vidpred-classify", "identity": "a" * 64, "alias": "champion", "weights_sha256": "b" * 64}
+    receipt(registered, other)
+    report = check(CHAMPION)
+    assert report.findings == []
+    assert not any("receipt.json" in line for line in (*report.checked, *report.unseen))
+
+
 def test_stages_that_were_stale_when_it_was_recorded_are_told() -> None:
     with opened(CHAMPION) as subject:
         assert subject.record is not None

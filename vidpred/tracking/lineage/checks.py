@@ -5,6 +5,7 @@ In: a model. Out: a `Report`. Every byte is read anew: what DVC remembers of unc
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,7 +46,7 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
         UserError: there is no such model and no receipt tells of it, or the store does not answer.
     """
     report = Report(model)
-    receipt = read_receipt()
+    receipt = _receipt_of(model)
     pulled = not is_uri(model) and _pulled(report, Path(model).expanduser())
     try:
         with opened(model) as subject:
@@ -79,6 +80,13 @@ def check(model: str, *, tell: Callable[[str], None] = lambda _: None) -> Report
         except store.StoreError as error:
             report.unseen.append(f"{RECEIPT} against the registry: {error}")
     return report
+
+
+def _receipt_of(model: str) -> dict[str, Any] | None:
+    """The project's receipt; None where it is of another registered model than the one that is asked for."""
+    receipt = read_receipt()
+    asked = re.match(r"models:/+([^/@]+)", model)
+    return None if receipt and asked and asked[1] != receipt["name"] else receipt
 
 
 def _pulled(report: Report, folder: Path) -> bool:
