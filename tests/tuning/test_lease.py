@@ -100,6 +100,26 @@ def test_a_driver_on_another_machine_that_beats_is_left_alone(tmp_path: Path) ->
     assert path.exists()
 
 
+def test_half_a_note_is_no_beat(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = elsewhere(tmp_path)
+    whole = path.read_text()
+    over = threading.Event()
+
+    def spoil() -> None:
+        while not over.wait(0.05):
+            path.write_text(whole[: len(whole) // 2])
+
+    thread = threading.Thread(target=spoil)
+    thread.start()
+    try:
+        with held(tmp_path) as mine:
+            mine.check()
+    finally:
+        over.set()
+        thread.join()
+    assert "process 12 on node7 (since 12:01) is gone" in caplog.text
+
+
 def test_one_that_has_gone_silent_is_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     elsewhere(tmp_path)
     with held(tmp_path) as mine:
