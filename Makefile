@@ -85,6 +85,8 @@ endef
 .PHONY: repro-classify
 repro-classify: $(INSTALLED) ## the whole pipeline on moving shapes that are classified, in runs/repro-classify; the project's own outputs stay
 	$(call in_a_copy,$(CLASSIFY),moving_shapes,dvc repro && { $(REGISTERED); })
+	@echo "from here: $(CLASSIFY)/models/trained and $(CLASSIFY)/report/index.html"
+	@echo "next: vidpred classify models:/vidpred-classify@champion cat.gif"
 
 .PHONY: test
 test: $(INSTALLED) ## unit and end-to-end tests

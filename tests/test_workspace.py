@@ -47,6 +47,18 @@ def test_a_larger_budget_finds_the_same_sweep_and_a_changed_space_does_not(tmp_p
     assert key() != before
 
 
+def test_a_copy_in_runs_has_the_home_of_its_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIDPRED_HOME", raising=False)
+    copy = tmp_path / "runs/repro-classify"
+    copy.mkdir(parents=True)
+    for folder in (tmp_path, copy):
+        for name in ("params.yaml", "dvc.yaml"):
+            (folder / name).write_text("")
+    assert workspace.home(copy) == workspace.home(tmp_path) == tmp_path / "runs"
+    (tmp_path / "dvc.yaml").unlink()  # some project in some folder of that name
+    assert workspace.home(copy) == copy / "runs"
+
+
 def test_a_home_that_cannot_be_made_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -38,14 +38,14 @@ STAGES = {
     "tune": "Search models and their hyperparameters with Ray Tune.",
     "sweep": "Show what the search found, in tables and charts.",
     "train": "Train the best configuration at the full budget.",
-    "evaluate": "Judge the model on the test clips, beside copy_last and flow_gate.",
+    "evaluate": "Judge the model on the test clips, beside the baselines of its task.",
     "register": "Register the model in MLflow; champion only if it beats the one before.",
     "report": "Write the HTML page with tables, curves and moving pictures.",
 }
 
 app = typer.Typer(
     name="vidpred",
-    help="From a folder of GIFs and videos to a registered model that predicts the next frames.",
+    help="From a folder of GIFs and videos to a registered model that predicts the next frames or tells classes apart.",
     epilog="Example: `vidpred predict models:/vidpred@champion cat.gif --frames 5 -o out.gif`. "
     "The whole pipeline: `make repro`, or `dvc repro` for what is stale.",
     no_args_is_help=True,
@@ -128,7 +128,7 @@ def doctor() -> None:
 
 @app.command(epilog="Example: `vidpred summary`")
 def summary() -> None:
-    """Show the last results: test figures beside copy_last, and where the model and the report are."""
+    """Show the last results: test figures beside the baselines, and where the model and the report are."""
     from vidpred.commands.summary import show_summary
 
     show_summary()

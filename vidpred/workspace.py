@@ -47,7 +47,7 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def home(root: Path | None = None) -> Path:
-    """`VIDPRED_HOME`, made if missing; from a queue's clone the one of the main checkout.
+    """`VIDPRED_HOME`, made if missing; from a queue's clone, or a copy in `runs/`, the one of the main checkout.
 
     Raises:
         UserError: it is not set and this is not inside a project, or it cannot be made.
@@ -56,7 +56,7 @@ def home(root: Path | None = None) -> Path:
     if chosen:
         folder = Path(chosen).expanduser().resolve()
     else:
-        folder = main_checkout((root or find_root()).resolve()) / "runs"
+        folder = _copied_from(main_checkout((root or find_root()).resolve())) / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,6 +80,13 @@ def main_checkout(project: Path) -> Path:
     """The project that a queue's clone was made of; of any other project itself."""
     clone = _QUEUE_CLONE.match(project.as_posix())
     return Path(clone["main"]) if clone else project
+
+
+def _copied_from(project: Path) -> Path:
+    """The project in whose `runs/` a copy lies, as `make repro-classify` makes it; of any other project itself."""
+    above = project.parent.parent
+    copied = project.parent.name == "runs" and all((above / name).is_file() for name in ("params.yaml", "dvc.yaml"))
+    return above if copied else project
 
 
 def digest(value: object) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from tests.tracking.classes import CLASSES, NAME, TASK, ClassProject
 from tests.tracking.conftest import Project
 from vidpred import workspace
+from vidpred.commands.serve import default_models
 from vidpred.config import Params, load_params
 from vidpred.data.encode import write_gif
 from vidpred.errors import UserError
@@ -176,6 +177,18 @@ def test_what_is_pulled_classifies_without_a_registry(colours: ClassProject, tmp
         model = ClipClassifier.load(place)
         scores = model.scores(model.read(tmp_path / "red.gif"))
         assert max(scores, key=scores.__getitem__) == "red"
+
+
+def test_serve_takes_the_champion_that_there_is(
+    colours: ClassProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours.register()
+    monkeypatch.chdir(tmp_path)
+    assert default_models() == (f"models:/{NAME}@champion",)
+    (tmp_path / "models/trained").mkdir(parents=True)
+    for name in ("params.yaml", "dvc.yaml"):
+        (tmp_path / name).write_text("")
+    assert default_models() == (str(tmp_path / "models/trained"), f"models:/{NAME}@champion")
 
 
 def test_runs_without_vidpred_and_without_pickle(colours: ClassProject, tmp_path: Path, root: Path) -> None:

@@ -60,7 +60,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, max=256, help="Of torch. Default: one a core.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:  # fmt: skip
-    """Serve a page on which people drop a clip and see its future, and an API: a GIF in, a GIF out.
+    """Serve a page on which people drop a clip and see its future or its class, and an API for programs.
 
     Nothing that is uploaded is kept. A new champion is taken up without a restart.
     """
@@ -95,15 +95,14 @@ def serve(
 
 
 def default_models() -> tuple[str, ...]:
-    """The champions, this project's task first; where there is none yet, what was trained here.
+    """The champions, this project's task first; where that has none yet, what was trained here in its place.
 
     Raises:
-        UserError: there is neither, the registry does not answer, or this project's champion is damaged.
+        UserError: there is none of them, the registry does not answer, or this project's champion is damaged.
     """
     from vidpred.tracking.download import download, resolve
-    from vidpred.tracking.meant import TRAINED
+    from vidpred.tracking.meant import TRAINED, project
     from vidpred.tracking.store import StoreError
-    from vidpred.workspace import find_root
 
     first, *others = _champions()
     try:
@@ -111,14 +110,16 @@ def default_models() -> tuple[str, ...]:
     except StoreError as error:  # it may have a champion: another model must not take its place unseen
         raise StoreError(f"{error}; `vidpred serve {TRAINED}` serves what was trained here") from None
     except UserError as error:
-        try:
-            trained = find_root() / TRAINED
-        except UserError:
-            raise error from None
-        if not trained.is_dir():
+        there = tuple(other for other in others if _is_there(other))
+        root = project()
+        if root is not None and (root / TRAINED).is_dir():
+            there = (str(root / TRAINED), *there)
+            log.warning("%s: serving %s; start again once there is a champion", error, TRAINED)
+        elif there:
+            log.warning("%s is not there yet: serving %s; start again once it is", first, ", ".join(there))
+        else:
             raise
-        log.warning("%s: serving %s; start again once there is a champion", error, TRAINED)
-        return (str(trained),)
+        return there
     download(first)  # one that is damaged is not passed over
     return (first, *(other for other in others if _is_there(other)))
 
