@@ -66,7 +66,7 @@ def promote(
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, with --force.")] = "",
 ) -> None:
-    """Make a version champion if it beats its baseline and the champion on the project's test clips; or with --force."""
+    """Make a version champion if it beats baseline and champion on this project's test clips, or with --force."""
     from vidpred.tracking.meant import is_uri, not_registered
     from vidpred.tracking.promotion import promote as decide
     from vidpred.workspace import set_up_logging
