@@ -10,7 +10,7 @@ from typing import Any
 from vidpred.config import Params, load_params
 from vidpred.data.duplicates import group_names, near_duplicates
 from vidpred.data.leakage import Checked, copies_across, report, source_of, told
-from vidpred.data.selection import choose, copies_of, doubts, standing_still
+from vidpred.data.selection import choose, classes_told, copies_of, doubts, overruled, standing_still
 from vidpred.data.shards import Shards
 from vidpred.data.split import counted, figures, kind_of, make_split, write_groups, write_split
 from vidpred.errors import UserError
@@ -35,6 +35,10 @@ def main() -> None:
     pairs, groups, copies = _near_duplicates(shards, chosen.rows, params)
     left_out = chosen.left_out | {row: f"copy: of {clips[stays].source}" for row, stays in copies.items()}
     rows = [row for row in chosen.rows if row not in copies]
+    if labelled:
+        log.info("%s", classes_told(clips, rows))
+        if doubt := overruled(clips, rows):
+            log.warning("%s", doubt)
     kind, split = make_split(clips, params.split, span=span, groups=groups, rows=rows, labelled=labelled)
     write_split(Path("data/split"), split)
     write_groups(Path("data/split"), clips, split, groups=groups, left_out=left_out)
@@ -104,7 +108,7 @@ def _tell_what_stands_still(shards: Shards, test: Sequence[Segment], params: Par
 def _judge(shards: Shards, checked: Checked, kind: str, *, refuse: bool) -> None:
     if not checked.copies:
         return
-    text = told(shards.clips, checked, kind=kind)
+    text = told(shards.clips, checked, kind=kind, refuse=refuse)
     if refuse:
         raise UserError(text)
     log.warning("%s", text)

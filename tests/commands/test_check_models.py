@@ -91,6 +91,10 @@ def test_sound_params_pass_and_draw_no_random_numbers(tmp_path: Path, changes: d
             CLASSIFY | {"train.augment.reverse": True},
             "task.kind classify: train.augment.reverse plays windows backwards, which may make them of another class",
         ),
+        (
+            CLASSIFY | {"train.augment.flip": "upside_down", "train.augment.labels": {"reverse": {"left": "right"}}},
+            "task.kind classify: train.augment.flip (upside_down) turns windows upside down, which may make them of",
+        ),
         (CLASSIFY | {"train.model": "warpmix"}, "train.model: warpmix predicts"),
         (
             {
@@ -108,3 +112,23 @@ def test_what_a_model_cannot_do_is_told_with_its_place(tmp_path: Path, changes: 
         checked(tmp_path, changes)
     assert str(caught.value).startswith(f"{tmp_path / 'params.yaml'}: {told}")
     assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_no_class_are_told_where_classes_are_known(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    checked(tmp_path, CLASSIFY | {"train.augment.labels": {"left_right": {"lft": "right"}}})
+    with pytest.raises(UserError, match=r"no class is called 'lft': did you mean left\?"):
+        check_models(path, load_params(path), ("left", "right"))
+    checked(tmp_path, CLASSIFY)
+    with pytest.raises(UserError, match="mirrors windows, and left would then be another class"):
+        check_models(path, load_params(path), ("left", "right"))
+
+
+def test_no_advice_is_given_that_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    checked(tmp_path, CLASSIFY | {"train.augment.flip": False})
+    values = yaml.safe_load(path.read_text())
+    values["train"]["augment"]["flip"] = "upside_down"
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    with pytest.raises(UserError, match=r"upside down, .*: set train\.augment\.flip to false, or say"):
+        check_models(path, load_params(path), ("left", "right"))

@@ -118,6 +118,9 @@ def test_pairs_are_named_and_counted(tmp_path: Path) -> None:
     assert many.startswith("7 pairs of clips show")
     assert many.count("(test) and") == 5
     assert "; and 2 more: set or raise split.duplicate_bits" in many
+    going_on = told(clips, Checked(copies, 10, 3), kind="group", refuse=False)
+    assert "split.leaks is warn, so it goes on" in going_on
+    assert "set split.leaks to warn" not in going_on
     assert "the official split is kept" in told(clips, Checked(copies, 10, 3), kind="official")
 
 

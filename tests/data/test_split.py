@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from vidpred.config import SplitParams
-from vidpred.data.selection import choose, copies_of, doubts
+from vidpred.data.selection import choose, classes_told, copies_of, doubts, overruled
 from vidpred.data.split import PARTS, counted, figures, make_split, read_split, write_groups, write_split
 from vidpred.errors import UserError
 from vidpred.records import Clip, Segment
@@ -299,3 +300,24 @@ def test_clips_without_a_label_are_left_out_where_classes_are_asked_for() -> Non
     assert (chosen.rows, chosen.left_out) == ([0, 2], {1: "no label"})
     with pytest.raises(UserError, match="no clip has a label: put the clips of each class into a folder of its name"):
         choose(many(3), SplitParams(), span=6, labelled=True)
+
+
+def test_classes_are_told_with_their_counts() -> None:
+    clips = [clip(n, f"g{n}", label="indoor" if n < 3 else "outdoor") for n in range(8)]
+    assert classes_told(clips, range(8)) == "2 classes: indoor 3, outdoor 5"
+    crowd = [clip(n, f"g{n}", label=f"class{n:02d}") for n in range(30)]
+    assert classes_told(crowd, range(30)).endswith("class19 1 and 10 more")
+
+
+def test_folders_that_say_otherwise_than_names_of_files_are_told() -> None:
+    def named(*sources: str) -> str:
+        clips = [replace(clip(n, f"g{n}", label="Run"), source=source) for n, source in enumerate(sources)]
+        return overruled(clips, range(len(clips)))
+
+    assert named("indoor/v_Run_g01_c01.gif", "outdoor/v_Run_g02_c01.gif").startswith(
+        "1 class from UCF-101's way of naming files (Run), not from 2 folders (indoor, outdoor): if the folders are the"
+    )
+    assert named("Run/v_Run_g01_c01.gif", "run/v_Run_g02_c01.gif") == ""
+    assert named("all/v_Run_g01_c01.gif", "all/v_Run_g02_c01.gif") == ""
+    assert named("train/v_Run_g01_c01.gif", "test/v_Run_g02_c01.gif") == ""
+    assert named("indoor/a.gif", "outdoor/b.gif") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -73,7 +74,8 @@ def classify(params: Params, **changes: object) -> Params:
 def test_what_is_done_to_labels_may_vary(params: Params) -> None:
     varied = {"label_smoothing": [0.0, 0.1], "mixup": {"low": 0.1, "high": 0.4}}
     space = classify(params, **varied).tune
-    check_space(space, params.train, TASK)
+    plain = params.train.changed({f"augment.{name}": False for name in ("flip", "transpose", "reverse")})
+    check_space(space, plain, TASK)
     raw = params.model_dump(by_alias=True)
     raw["tune"]["models"] = {"conv2d": {"train": varied}}
     with pytest.raises(
@@ -87,6 +89,15 @@ def test_a_space_with_turns_that_change_classes_unseen_is_refused(params: Params
     check_space(classify(params, **{"augment.colour": [False, True]}).tune, plain, TASK)
     with pytest.raises(UserError, match=r"tune\.models\.c3d\.train: train\.augment\.reverse plays windows backwards"):
         check_space(classify(params, **{"augment.reverse": [False, True]}).tune, plain, TASK)
+
+
+def test_what_every_trial_would_refuse_is_refused_before_the_first(params: Params) -> None:
+    off = {f"augment.{name}": False for name in ("transpose", "reverse", "colour")}
+    mirrored = params.train.changed(off | {"augment.flip": "left_right"})
+    lanes = replace(TASK, classes=("left", "right"))
+    with pytest.raises(UserError, match=r"augment\.flip \(left_right\) mirrors windows, .*flip to false, or say"):
+        check_space(classify(params).tune, mirrored, lanes)
+    check_space(classify(params, **{"augment.flip": [False]}).tune, mirrored, lanes)
 
 
 def test_a_classifier_s_memory_is_not_that_of_a_rollout(params: Params) -> None:

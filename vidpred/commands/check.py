@@ -107,8 +107,14 @@ def check_project() -> None:
     params = check_params(root / "params.yaml")
     check_source(root, params.fetch.source)
     check_ffmpeg(root / "params.yaml", params.transcode.ffmpeg)
+    from vidpred.commands.check_clips import classes_known
+
+    try:
+        classes = classes_known(root, params)
+    except UserError as error:
+        raise UserError(f"{root / 'params.yaml'}: {error}") from None
     with Console(stderr=True).status("building the models of tune and train…"):  # torch alone takes seconds to load
         from vidpred.commands.check_models import check_models
 
-        check_models(root / "params.yaml", params)
+        check_models(root / "params.yaml", params, classes)
     typer.echo(f"params.yaml is sound; clips come from {params.fetch.source}")

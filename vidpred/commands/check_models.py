@@ -21,16 +21,21 @@ from vidpred.types import Model, Predictor, Task
 from vidpred.workspace import home
 
 
-def check_models(path: Path, params: Params) -> None:
+def check_models(path: Path, params: Params, classes: tuple[str, ...] = ()) -> None:
     """Makes sure that all models of `tune` and `train` can be built for the task, and trained as is asked.
 
     Args:
         path: Of params.yaml, for what is said.
         params: All of it; names of models are known to be right.
+        classes: Of the clips, where they are known; else those that `train.augment.labels` names stand for them.
 
     Raises:
         UserError: one cannot; names the place.
     """
+    if params.task.kind == "classify" and not classes:  # the clips will tell
+        told = params.train.augment.labels.values()
+        named = sorted({name for table in told for name in (*table, *table.values())})
+        classes = tuple(named) if len(named) > 1 else ("one", "other")
     task = Task(
         context=params.task.context,
         horizon=params.task.ahead,
@@ -38,7 +43,7 @@ def check_models(path: Path, params: Params) -> None:
         width=params.transcode.width,
         interval=params.task.interval,
         kind=params.task.kind,
-        classes=("one", "other") if params.task.kind == "classify" else (),  # the clips will tell
+        classes=classes if params.task.kind == "classify" else (),
     )
     place = ""
     with torch.random.fork_rng(devices=[]):
@@ -47,9 +52,7 @@ def check_models(path: Path, params: Params) -> None:
                 from vidpred.data.labels import tables_of  # which loads what only this task needs
 
                 place = "task.kind classify"
-                labels = params.train.augment.labels.values()
-                named = sorted({name for told in labels for name in (*told, *told.values())})
-                tables_of(params.train.augment, named or ["one"])
+                tables_of(params.train.augment, task.classes)
             if params.train.model is not None:
                 place = "train.model"
                 _trained(params.train.model, task)

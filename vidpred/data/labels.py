@@ -30,7 +30,7 @@ _COLOURS = re.compile(
 )
 """Words by which it is another class in other colours."""
 _OFF: dict[Turn, str] = {
-    "left_right": "set train.augment.flip to upside_down or false",
+    "left_right": "set train.augment.flip to false",
     "upside_down": "set train.augment.flip to left_right or false",
     "transpose": "set train.augment.transpose to false",
     "reverse": "set train.augment.reverse to false",
@@ -136,9 +136,11 @@ def _table(turn: Turn, augment: Augment, classes: Sequence[str]) -> np.ndarray:
     told = augment.labels.get(turn)
     if told is None:
         if turn != "left_right":
-            _refuse(turn, f"{_DOES[turn]}, which may make them of another class")
+            mirrored = "left_right" in augment.labels or not _first_with(_DIRECTIONS, classes)
+            off = _OFF[turn] if turn != "upside_down" or mirrored else _OFF["left_right"]
+            _refuse(turn, f"{_DOES[turn]}, which may make them of another class", off)
         if turned := _first_with(_DIRECTIONS, classes):
-            _refuse(turn, f"{_DOES[turn]}, and {turned} would then be another class")
+            _refuse(turn, f"{_DOES[turn]}, and {turned} would then be another class", _OFF[turn])
         told = {}
     becomes = dict(told)
     for one, other in told.items():
@@ -150,10 +152,10 @@ def _table(turn: Turn, augment: Augment, classes: Sequence[str]) -> np.ndarray:
     return np.array([classes.index(becomes.get(name, name)) for name in classes], np.int64)
 
 
-def _refuse(turn: Turn, why: str) -> None:
+def _refuse(turn: Turn, why: str, off: str) -> None:
     asked = f"flip ({turn})" if turn in ("left_right", "upside_down") else turn
     raise UserError(
-        f"train.augment.{asked} {why}: {_OFF[turn]}, or say in train.augment.labels.{turn} what each class becomes, "
+        f"train.augment.{asked} {why}: {off}, or say in train.augment.labels.{turn} what each class becomes, "
         "such as {left: right}; {} if all stay what they are"
     )
 

@@ -146,8 +146,9 @@ def _checked(kind: str) -> list[str]:
     ]
 
 
-def told(clips: Sequence[Clip], checked: Checked, *, kind: str, named: int = 5) -> str:
-    """One line for people: how many pairs there are, the first of them, and what to do."""
+def told(clips: Sequence[Clip], checked: Checked, *, kind: str, refuse: bool = True, named: int = 5) -> str:
+    """One line for people: how many pairs there are, the first of them, and what to do; where it is no reason to stop,
+    what that means."""
     pairs = [
         f"{clips[copy.one].source} ({copy.part}) and {clips[copy.other].source} ({copy.other_part})"
         for copy in checked.copies[:named]
@@ -165,7 +166,10 @@ def told(clips: Sequence[Clip], checked: Checked, *, kind: str, named: int = 5) 
     }.get(
         kind,
         "set or raise split.duplicate_bits, give both one group in a list of sources, take one of them out, or, if you "
-        "know that they are no copies, set split.leaks to warn",
+        "know that they are no copies, set split.leaks to warn"
+        if refuse
+        else "split.leaks is warn, so it goes on; if they are copies, the test is easier than it looks: set or raise "
+        "split.duplicate_bits, give both one group in a list of sources, or take one of them out",
     )
     return f"{count} {what}: {'; '.join(pairs)}{more}: {do} (results/split/leakage.json)"
 

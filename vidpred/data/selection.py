@@ -7,8 +7,10 @@ out: too short, of a class that is not wanted or does not move, or, in a split b
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -74,6 +76,36 @@ def choose(clips: Sequence[Clip], params: SplitParams, *, span: int, labelled: b
             "classes, or lower min_class_motion"
         )
     return Chosen(rows, left_out)
+
+
+def classes_told(clips: Sequence[Clip], rows: Iterable[int]) -> str:
+    """What is told apart, and how many clips of each: `2 classes: indoor 10, outdoor 10`."""
+    counts = sorted(Counter(clips[row].label for row in rows).items())
+    return f"{counted(len(counts), 'class')}: {_listed([f'{name} {count}' for name, count in counts])}"
+
+
+def overruled(clips: Sequence[Clip], rows: Iterable[int]) -> str:
+    """That files named as UCF-101's lie in folders that say otherwise; an empty string where they do not.
+
+    One such folder may hold all clips and be no class; two or more are what somebody has sorted them into.
+    """
+    classes: set[str] = set()
+    folders: set[str] = set()
+    for row in rows:
+        clip = clips[row]
+        folder, name = PurePosixPath(clip.source).parent.name, PurePosixPath(clip.source).name
+        if not name.startswith(f"v_{clip.label}_g") or folder.lower() in ("", "train", "val", "valid", "test"):
+            continue
+        if folder.casefold() != clip.label.casefold():
+            classes.add(clip.label)
+            folders.add(folder)
+    if len(folders) < 2:
+        return ""
+    return (
+        f"{counted(len(classes), 'class')} from UCF-101's way of naming files ({_listed(sorted(classes), 5)}), not "
+        f"from {len(folders)} folders ({_listed(sorted(folders), 5)}): if the folders are the classes, rename files "
+        "so that none begins with v_, or give a list with a column label (docs/classify.md)"
+    )
 
 
 def _listed(names: Sequence[str], most: int = 20) -> str:

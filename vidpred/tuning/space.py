@@ -31,13 +31,15 @@ def check_space(tune: TuneParams, train: TrainParams, task: Task) -> None:
     """Makes sure that every model can be built for the task, by default and with each value that may vary.
 
     Of a range the ends and one value between stand for all. Values are tried one at a time: what only several together
-    make impossible is a failed trial.
+    make impossible is a failed trial. What `train.augment` does to classes is refused here, not once a trial.
 
     Raises:
         UserError: an unknown model or field (says the nearest one), or an impossible value; names its place.
     """
     for name, space in tune.models.items():
         where = f"tune.models.{name}"
+        if task.classes and not any(field.startswith("augment.") for field in space.train):
+            _check_turns(train, task, where=where)
         zoo.operations(zoo.build(name, {}, task), task)  # builds and predicts once
         for field, values in space.config.items():
             known = [one.name for one in fields(zoo.config_of(name, {}, task.kind))]
