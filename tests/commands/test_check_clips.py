@@ -9,7 +9,7 @@ import yaml
 
 from vidpred.commands.check_clips import classes_known
 from vidpred.config import Params
-from vidpred.data.split import write_groups
+from vidpred.data.split import Split, write_groups
 from vidpred.errors import UserError
 from vidpred.records import Clip, Segment
 
@@ -68,7 +68,7 @@ def test_the_split_tells_where_it_is_of_this_source(tmp_path: Path, params: Para
         Clip(f"{n}", f"{n}.gif", f"{n}", f"{n}", label, "frames-0000.npy", 0, 20, 10.0, 1.0)
         for n, label in enumerate(("left", "right", "up"))
     ]
-    parts = {"train": [Segment(0, 0, 20), Segment(1, 0, 20)], "val": [], "test": [Segment(2, 0, 20)]}
+    parts: Split = {"train": [Segment(0, 0, 20), Segment(1, 0, 20)], "val": [], "test": [Segment(2, 0, 20)]}
     (tmp_path / "data/split").mkdir(parents=True)
     write_groups(tmp_path / "data/split", clips, parts, groups=[c.group for c in clips], left_out={})
     (tmp_path / "clips").touch()
