@@ -183,6 +183,10 @@ def test_what_is_told_of_a_model_can_be_pasted_into_params_yaml(tmp_path: Path, 
     done = vidpred("models", "convlsmt", cwd=tmp_path)
     assert done.returncode == 1
     assert "did you mean 'convlstm'" in " ".join(only_line(done.stderr).split())
+    for wrong, meant in (("slow_fusoin", "slow_fusion"), ("c3dd", "c3d"), ("Early-Fusion", "early_fusion")):
+        done = vidpred("models", wrong, cwd=tmp_path)
+        assert f"did you mean {meant!r}? (those that predict frames: average, " in only_line(done.stderr)
+    assert "`vidpred models slowfast --task classify`" in vidpred("models", "slowfast", cwd=tmp_path).stdout
 
 
 def test_models_table_fits_the_params_of_the_project(tmp_path: Path, root: Path) -> None:

@@ -5,6 +5,7 @@ The classifier here is no trained one: it tells by the mean colour of its frames
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import subprocess
@@ -163,6 +164,14 @@ def test_the_command_prints_draws_and_writes(
     first, last = (json.loads(line) for line in done.stdout.splitlines())
     assert [segment["class"] for segment in first["segments"]] == ["red", "green", "red", "blue"]
     assert last["tiou"]["0.5"]["map"] == 1
+    done = CliRunner().invoke(
+        app, ["classify", *asked[:2], "--threshold", "1", "-o", str(all_of_them.with_suffix(".csv"))]
+    )
+    assert [row["class"] for row in csv.DictReader(all_of_them.with_suffix(".csv").read_text().splitlines())] == [""]
+    (misspelt := tmp_path / "truth.csv").write_text((folder / "truth.csv").read_text().replace("green", "grene"))
+    done = CliRunner().invoke(app, ["classify", *asked[:4], "--truth", str(misspelt)])
+    assert done.exit_code == 0, done.output
+    assert " ".join(done.output.split()).count("the truth names grene, and the model has no such class") == 1
     done = CliRunner().invoke(app, ["classify", known, str(folder / "match.mp4"), "--localise", "none"])
     assert done.stdout.startswith(f"{folder / 'match.mp4'}: ")
     assert "segments" not in done.stdout
@@ -178,6 +187,7 @@ def test_what_is_asked_wrongly_is_told_before_any_work(
     (listed := tmp_path / "listed.txt").write_text(video)
     for said, *options in (
         (r"written as .png, subtitles as .srt", "-o", "a.txt"),
+        ("a table of all as .csv; a folder, such as a/, gets the first three", "-o", "a.txt"),
         ("one file for 2 videos: name a folder", "-o", "a.srt", str(other)),
         ("one file for what may be several videos: name a folder", "-o", "a.srt", "--files-from", str(listed)),
         ("two videos are called match", "-o", "out", str(other)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
 import json
 from typing import Any
@@ -18,9 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vidpred.commands.models import short, task_of
+from vidpred.errors import UserError
 from vidpred.models import zoo
 from vidpred.models.receptive import receptive_fields
 from vidpred.types import Classifier, Task
+
+_SAYS = {"predict": "predict frames", "classify": "classify clips"}
 
 
 def describe_model(name: str, kind: str = "predict") -> dict[str, Any]:
@@ -49,7 +53,8 @@ def show_model(name: str, *, as_json: bool, kind: str | None = None) -> None:
     Raises:
         UserError: no model has that name.
     """
-    found = describe_model(name, _kind(name, kind))
+    chosen = _kind(name, kind)
+    found = describe_model(name, chosen)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if as_json:
         console.print(json.dumps(found, indent=2))
@@ -75,6 +80,8 @@ def show_model(name: str, *, as_json: bool, kind: str | None = None) -> None:
         console.print("What a sweep may try, to be pasted below `tune.models` of params.yaml and thinned out:\n")
         text = yaml.safe_dump({name: found["search"]}, sort_keys=False, default_flow_style=None, width=100)
         console.print("".join(f"    {line}\n" for line in text.splitlines()), end="")
+    if kind is None and (other := _other_of_that_name(name, chosen)):
+        console.print(other)
 
 
 def show_receptive_field(name: str, *, as_json: bool, variant: str | None = None) -> None:
@@ -109,7 +116,20 @@ def _kind(name: str, kind: str | None) -> str:
     if kind is not None:
         return kind
     ours = task_of(None).kind
-    return next((known for known in (ours, "predict", "classify") if name in zoo.names(known)), ours)
+    if found := next((known for known in (ours, *_SAYS) if name in zoo.names(known)), None):
+        return found
+    every = {one for known in _SAYS for one in zoo.names(known)}
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), every, n=1, cutoff=0.5)
+    listed = "; ".join(f"those that {says}: {', '.join(zoo.names(known))}" for known, says in _SAYS.items())
+    raise UserError(f"no model is called {name!r}: " + (f"did you mean {near[0]!r}? ({listed})" if near else listed))
+
+
+def _other_of_that_name(name: str, kind: str) -> str:
+    """A sentence where models of another kind of task have the name too; else empty."""
+    other = "predict" if kind == "classify" else "classify"
+    if name not in zoo.names(other):
+        return ""
+    return f"There is a {name} to {_SAYS[other]} too: `vidpred models {name} --task {other}`"
 
 
 def _made_for(name: str, variant: str) -> Task:

@@ -80,6 +80,7 @@ def classify_files(
                 f"names {', '.join(sorted(known)[:3]) or 'no video'}"
             )
         ready = ClipClassifier.load(model, device=device)
+        _warn_of_classes(known, sources.files, ready.task.classes)
         share_cores()
         results = _Results(output, threshold, known)
         asked = replace(asked, always=bool(truth) or not all(_is_table(target) for target in output))
@@ -98,6 +99,16 @@ def classify_files(
     if truth:
         results.judge.tell(truth, as_json=as_json)
     return 1 if failed else 0
+
+
+def _warn_of_classes(known: dict[str, list[Span]], sources: Sequence[Source], classes: Sequence[str]) -> None:
+    """Tells of classes in the truth of these videos that the model cannot say."""
+    labels = {span.label for source in sources for span in named(known, source.path) or ()}
+    if strange := sorted(labels.difference(classes)):
+        log.warning(
+            "the truth names %s, and the model has no such class: its average precision is 0 (it has %s)",
+            ", ".join(strange), ", ".join(classes),
+        )  # fmt: skip
 
 
 def _work(

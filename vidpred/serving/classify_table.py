@@ -63,7 +63,8 @@ class Lines:
 
 
 def write_table(path: Path, rows: Sequence[tuple[str, Classified | Sequence[Span]]], classes: Sequence[str]) -> None:
-    """Writes a row a clip with what is believed of each class, and a row a segment of videos that were looked through.
+    """Writes a row a clip with what is believed of each class, and a row a segment of videos that were looked
+    through; of one without segments the name alone.
 
     Args:
         path: Of the CSV file; folders above it are made.
@@ -83,6 +84,8 @@ def write_table(path: Path, rows: Sequence[tuple[str, Classified | Sequence[Span
                     shares = [f"{told.probabilities[label]:.6f}" for label in classes]
                     table.writerow([name, "", "", told.name, f"{told.probability:.6f}", *shares])
                 else:
+                    if not told:  # a video in which nothing was found is in the table too
+                        table.writerow([name, *[""] * (len(_COLUMNS) - 1 + len(classes))])
                     for span in told:
                         known = [name, f"{span.start:.3f}", f"{span.end:.3f}", span.label, f"{span.score:.6f}"]
                         table.writerow([*known, *[""] * len(classes)])

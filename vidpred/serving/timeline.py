@@ -106,8 +106,8 @@ def check_target(target: Path) -> None:
     """
     if target.suffix.lower() not in SUFFIXES:
         raise UserError(
-            f"-o {target}: a timeline is written as .png, subtitles as .srt, all segments as .json; a folder, such as "
-            f"{target.with_suffix('')}/, gets all three"
+            f"-o {target}: a timeline is written as .png, subtitles as .srt, all segments as .json, a table of all "
+            f"as .csv; a folder, such as {target.with_suffix('')}/, gets the first three"
         )
 
 
