@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from vidpred.commands.options import FilesFrom
 from vidpred.serving.threshold import THRESHOLD
 
 EPILOG = (
@@ -71,14 +72,7 @@ def classify(
             help="True segments, a table with video,start,end,label or ActivityNet's JSON: prints mAP and draws them."
         ),
     ] = None,
-    files_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--files-from",
-            metavar="FILE",
-            help="A list of inputs, one a line or as `find -print0` writes them; `-` is standard input.",
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="A line of JSON a clip, with all classes or with the segments.")
     ] = False,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vidpred.commands.options import FilesFrom
+
 EXAMPLES = """Examples: `vidpred predict models:/vidpred@champion cat.gif -o out.gif`;
 `vidpred predict models/trained clips/ 'more/*.mp4' --frames 10 --side-by-side -o predicted/`;
 `vidpred predict models/trained cat.gif --compare models:/vidpred/3 --heatmap -o judged.png`;
@@ -66,14 +68,7 @@ def predict(
             "--fps", min=0.1, max=240, help="Frames per second at which clips are read. Default: the model's."
         ),
     ] = None,
-    files_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--files-from",
-            metavar="FILE",
-            help="A list of inputs, one a line or as `find -print0` writes them; `-` is standard input.",
-        ),
-    ] = None,
+    files_from: FilesFrom = None,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out clips whose result is there already.")
     ] = False,
